@@ -1,0 +1,41 @@
+# The commands that people and CI run. `make help` lists them.
+CARGO ?= cargo
+NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+ifeq ($(NEXTEST),yes)
+TEST = $(CARGO) nextest run --workspace --no-fail-fast
+else
+TEST = $(CARGO) test --workspace --no-fail-fast
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check fmt setup setup-tests
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: setup ## build, then start the whole stack with `tgp dev` (not production); Ctrl-C stops it
+	$(CARGO) build --quiet --bin tgp
+	./target/debug/tgp dev
+
+demo: setup ## the whole flow and its refusals in a temporary directory, explained as it goes
+	$(CARGO) build --quiet --bin tgp
+	./target/debug/tgp demo
+
+test: setup-tests ## everything that CI tests
+	scripts/with-postgres $(TEST)
+	$(CARGO) test --workspace --doc --quiet
+
+check: setup ## format, lints, walls, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet --document-private-items
+
+fmt: ## format the tree
+	$(CARGO) fmt --all
+
+setup:
+	@scripts/setup
+
+setup-tests:
+	@scripts/setup --tests
+	@scripts/python-tools
