@@ -1,0 +1,201 @@
+//! Calls made for an agent: enrolment, renewal, tokens, credentials.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Call, Op, StatementText, WireSecret};
+
+/// An HTTP request as the gateway received it. Its signatures authenticate what they cover; the
+/// rest is not used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestEnvelope {
+    /// `@method`.
+    pub method: String,
+    /// `@target-uri`, built from configuration and the received path and query.
+    pub target_uri: String,
+    /// `signature`, `signature-input` and every covered field, repeated fields repeated.
+    pub headers: Vec<(String, String)>,
+    /// The content; empty where only the head is checked ([`Release`]).
+    pub body: Vec<u8>,
+}
+
+/// Completes an invitation: record, certificate, master key.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Enrol {
+    /// Authenticated by the inviter's signature; spent in the state file.
+    pub invitation: StatementText,
+    /// Authenticated by the identity key and the code's key; the CSR by its own signature.
+    pub request: RequestEnvelope,
+    /// A record DEK of the invitation's tenant, authenticated by the KEK.
+    pub dek: Uuid,
+}
+
+impl Call for Enrol {
+    const OP: Op = Op::Enrol;
+    type Reply = Enrolled;
+}
+
+/// What a new agent gets, and what the gateway keeps.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// The sealed agent record: keep it, hand it in again.
+    pub record: Vec<u8>,
+    /// What the record says, for the database's clear columns.
+    pub facts: AgentFacts,
+    /// The agent's certificate.
+    pub certificate: Certificate,
+    /// The CA's certificate, PEM.
+    pub ca_bundle: String,
+    /// The master key's text. Shown once.
+    pub master_key: WireSecret,
+}
+
+/// A certificate that the vault issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Leaf and CA, PEM.
+    pub chain: String,
+    /// The leaf's serial number, lower-case hexadecimal.
+    pub serial: String,
+    /// SHA-256 of the leaf's DER.
+    pub sha256: [u8; 32],
+    /// Unix seconds.
+    pub not_before: i64,
+    /// Unix seconds.
+    pub not_after: i64,
+}
+
+/// What an agent record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentFacts {
+    /// From the invitation.
+    pub tenant: Uuid,
+    /// From the invitation.
+    pub agent: Uuid,
+    /// From the invitation.
+    pub handle: String,
+    /// From the invitation, 16 digits.
+    pub aan: String,
+    /// RFC 7638 thumbprint of the identity key.
+    pub keyid: String,
+    /// The identity key as JWK text.
+    pub jwk: String,
+    /// How it may authenticate to the token endpoint, by RFC 8414's names.
+    pub methods: Vec<String>,
+    /// Version of `master-root` that its master key comes from.
+    pub root_version: u32,
+    /// Generation of its master key.
+    pub generation: u32,
+    /// Version of the record.
+    pub version: u32,
+    /// Who invited it.
+    pub inviter: Uuid,
+    /// SHA-256 of the signed invitation.
+    pub invitation_sha256: [u8; 32],
+}
+
+/// A new certificate for an enrolled agent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Renew {
+    /// Sealed by this vault, not older than the newest seen.
+    pub agent_record: Vec<u8>,
+    /// Authenticated by the record's identity key, tag `tgp-renew`.
+    pub request: RequestEnvelope,
+}
+
+impl Call for Renew {
+    const OP: Op = Op::Renew;
+    type Reply = Certificate;
+}
+
+/// Asks for an access token.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MintToken {
+    /// Sealed by this vault, not older than the newest seen.
+    pub agent_record: Vec<u8>,
+    /// The same; of the same agent and tenant.
+    pub grant_record: Vec<u8>,
+    /// What shows that it is the agent who asks.
+    pub proof: Proof,
+    /// Must be the grant's.
+    pub tool: String,
+    /// Must be the grant's.
+    pub resource: String,
+    /// Each must match one of the grant's patterns.
+    pub actions: Vec<String>,
+    /// 1 to 900; cut at the grant's end.
+    pub lifetime_s: u32,
+}
+
+impl Call for MintToken {
+    const OP: Op = Op::MintToken;
+    type Reply = Minted;
+}
+
+/// What authenticates the agent at issuance.
+#[derive(Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Proof {
+    /// `tgpmk_…` as presented; recomputed in the token and compared in constant time.
+    MasterKey(WireSecret),
+}
+
+/// A signed token, not yet recorded by anyone.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Minted {
+    /// The JWT.
+    pub token: WireSecret,
+    /// Its id.
+    pub jti: Uuid,
+    /// Unix seconds.
+    pub iat: i64,
+    /// Unix seconds.
+    pub exp: i64,
+}
+
+/// Draws a tool's credential for one signed request.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Release {
+    /// Sealed by this vault, not older than the newest seen.
+    pub agent_record: Vec<u8>,
+    /// The same; of the token's tool and the agent's tenant.
+    pub credential_record: Vec<u8>,
+    /// The agent's request, tag `tgp-request`, without its body. Its `authorization` field carries
+    /// the token.
+    pub request: RequestEnvelope,
+}
+
+impl Call for Release {
+    const OP: Op = Op::Release;
+    type Reply = Released;
+}
+
+/// A credential and the only places it may go.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Released {
+    /// How it is put into the upstream request.
+    pub placement: Placement,
+    /// The secret; for `Basic` it is `user:password`.
+    pub secret: WireSecret,
+    /// Origins (`https://host:port`) that a granter signed.
+    pub origins: Vec<String>,
+    /// Version of the credential record.
+    pub version: u32,
+}
+
+/// How a credential is put into an upstream request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Placement {
+    /// Nothing is injected.
+    None,
+    /// `Authorization: Bearer …`.
+    Bearer,
+    /// A field of this name.
+    Header {
+        /// Lower-case field name.
+        name: String,
+    },
+    /// `Authorization: Basic …` over the secret.
+    Basic,
+}
