@@ -1,0 +1,90 @@
+//! The rules, in the order in which they are told.
+
+use crate::denial::Denial;
+use crate::facts::{AgentFact, Facts, GrantFact, Question, Status, ToolFact};
+use crate::permit::Permit;
+
+/// Decide `question` on `facts` for the second `now` (Unix seconds).
+///
+/// A grant holds while `not_before ≤ now < not_after`. Names, resources and actions are compared byte
+/// for byte. All actions asked for are allowed, or none.
+///
+/// # Errors
+/// The first rule that does not hold: agent, tool, grant and its time, resource, actions under the
+/// grant, actions under the token.
+pub fn decide(question: &Question, facts: &Facts, now: i64) -> Result<Permit, Denial> {
+    // Taken apart whole, so that a new field must be decided here.
+    let Question { agent, tool, resource, actions, covered } = question;
+    let Facts { agent: agent_fact, tool: tool_fact, grant: grant_fact } = facts;
+
+    let AgentFact { id, tenant, status, version: agent_version } = agent_fact;
+    if id != agent {
+        return Err(Denial::AgentUnknown);
+    }
+    match status {
+        Status::Active => {}
+        Status::Invited => return Err(Denial::AgentInvited),
+        Status::Frozen => return Err(Denial::AgentFrozen),
+        Status::Retired => return Err(Denial::AgentRetired),
+    }
+
+    let Some(ToolFact { slug, tenant: tool_tenant, version: tool_version }) = tool_fact else {
+        return Err(Denial::ToolUnknown);
+    };
+    if slug != tool || tool_tenant != tenant {
+        return Err(Denial::ToolUnknown);
+    }
+
+    let Some(grant) = grant_fact else {
+        return Err(Denial::GrantMissing);
+    };
+    let GrantFact {
+        id: grant_id,
+        version: grant_version,
+        tenant: grant_tenant,
+        agent: grant_agent,
+        tool: grant_tool,
+        resource: grant_resource,
+        actions: patterns,
+        not_before,
+        not_after,
+    } = grant;
+    if grant_tenant != tenant || grant_agent != agent || grant_tool != tool {
+        return Err(Denial::GrantMissing);
+    }
+    if now < *not_before {
+        return Err(Denial::GrantNotYet { not_before: *not_before });
+    }
+    if now >= *not_after {
+        return Err(Denial::GrantExpired { not_after: *not_after });
+    }
+    if grant_resource != resource {
+        return Err(Denial::ResourceRefused);
+    }
+
+    if actions.is_empty() {
+        return Err(Denial::NothingAsked);
+    }
+    for action in actions {
+        if !patterns.iter().any(|pattern| pattern.covers(action)) {
+            return Err(Denial::ActionNotGranted { action: action.clone() });
+        }
+        if covered.as_ref().is_some_and(|covered| !covered.contains(action)) {
+            return Err(Denial::ActionNotInToken { action: action.clone() });
+        }
+    }
+
+    Ok(Permit {
+        agent: *agent,
+        agent_version: *agent_version,
+        tenant: *tenant,
+        tool: tool.clone(),
+        tool_version: *tool_version,
+        grant: *grant_id,
+        grant_version: *grant_version,
+        grant_not_after: *not_after,
+        resource: resource.clone(),
+        actions: actions.clone(),
+        decided_at: now,
+    })
+}
