@@ -1,0 +1,96 @@
+//! Access tokens: RFC 9068 JWTs, ES256, bound to the agent's identity key.
+
+mod assemble;
+mod keys;
+mod verified;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::jwk::Jwk;
+use crate::name::{Aan, ActionName, Slug, SpiffeId};
+use crate::{Code, Refusal};
+
+pub use assemble::{assemble, scope_text, signing_input};
+pub use keys::{Jwks, TokenKey, TokenKeys};
+pub use verified::VerifiedToken;
+
+/// The longest token that is looked at, in bytes.
+pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
+/// The longest lifetime of a token, in seconds.
+pub const MAX_LIFETIME: i64 = 15 * 60;
+
+/// What a token says. Field order is the order on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    pub iss: String,
+    pub sub: SpiffeId,
+    #[serde(with = "crate::name::uuid_text")]
+    pub client_id: Uuid,
+    /// Exactly one tool's resource.
+    pub aud: String,
+    pub iat: i64,
+    pub nbf: i64,
+    pub exp: i64,
+    #[serde(with = "crate::name::uuid_text")]
+    pub jti: Uuid,
+    /// `<tool>:<action>`, separated by single spaces; see [`scope_text`].
+    pub scope: String,
+    pub authorization_details: Vec<AuthorizationDetail>,
+    pub cnf: Confirmation,
+    pub aan: Aan,
+}
+
+/// RFC 9396, type `tgp_tool`. A member unknown here might narrow the permission, so it is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorizationDetail {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub locations: Vec<String>,
+    pub actions: Vec<ActionName>,
+    pub identifier: Slug,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Vec<String>>,
+}
+
+impl AuthorizationDetail {
+    pub const TYPE: &'static str = "tgp_tool";
+
+    pub fn new(tool: Slug, resource: String, actions: Vec<ActionName>) -> Self {
+        Self { kind: Self::TYPE.to_owned(), locations: vec![resource], actions, identifier: tool, resources: None }
+    }
+}
+
+/// RFC 7800. Another confirmation method might bind more than we check, so it is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmation {
+    pub jwk: Jwk,
+}
+
+/// Why a token is not accepted. The caller learns `token-invalid`; the reason is for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    #[error("the token is malformed: {0}")]
+    Malformed(&'static str),
+    #[error("the token's key is not in the key set")]
+    UnknownKey,
+    #[error("the token's signature does not verify")]
+    BadSignature,
+    #[error("the token is of another issuer")]
+    WrongIssuer,
+    #[error("the token has expired")]
+    Expired,
+    #[error("the token is not yet valid")]
+    NotYetValid,
+    #[error("the token's claims do not fit: {0}")]
+    Claims(&'static str),
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        Self::new(Code::TokenInvalid, error.to_string())
+    }
+}
