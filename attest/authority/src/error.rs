@@ -123,4 +123,30 @@ impl AuthorityError {
     pub(crate) fn malformed(what: &'static str, why: impl ToString) -> Self {
         Self::Malformed { what, why: why.to_string() }
     }
+
+    /// A stable name of the rule, for logs and vectors.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } => "malformed",
+            Self::NoStatement => "statement-missing",
+            Self::TooManyStatements { .. } => "statements-too-many",
+            Self::OtherDeployment => "deployment-other",
+            Self::OtherVault => "vault-other",
+            Self::Expired { .. } => "statement-expired",
+            Self::TooFarAhead { .. } => "statement-too-far-ahead",
+            Self::UnknownSigner(_) => "signer-unknown",
+            Self::SignatureInvalid(_) => "signature-invalid",
+            Self::DifferentOperations => "operations-differ",
+            Self::SamePerson(_) => "person-repeated",
+            Self::SameNonce => "nonce-repeated",
+            Self::RoleMissing { .. } => "role-missing",
+            Self::TenantRefused { .. } => "tenant-refused",
+            Self::QuorumMissing { .. } => "quorum-missing",
+            Self::OperationRefused { .. } => "operation-refused",
+            Self::RosterInvalid(_) => "roster-invalid",
+            Self::SuccessionRefused { .. } => "succession-refused",
+            Self::Key(_) => "key-invalid",
+        }
+    }
 }
