@@ -1,4 +1,5 @@
 //! What is accepted, and everything that must be refused.
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod support;
 

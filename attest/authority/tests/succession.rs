@@ -1,4 +1,5 @@
 //! Which rosters may be in force, and which may follow which.
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod support;
 

@@ -3,6 +3,7 @@
 //! `tests/vectors/operator-statement.json` is what another implementation checks itself with. Its keys
 //! are test keys. After a deliberate change of the format: `cargo test -p tgp-authority --test vectors
 //! -- --ignored` writes it anew, and the difference is read before it is committed.
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod support;
 
@@ -132,7 +133,8 @@ fn the_accepted_statements_come_out_byte_for_byte() {
 fn the_refused_statements_are_refused_by_their_rule() {
     let vectors = read();
     for refused in &vectors.refused {
-        assert_eq!(judge(&vectors, &refused.signed), Err(refused.code.as_str()).map_err(leak), "{}", refused.name);
+        let code = judge(&vectors, &refused.signed).err();
+        assert_eq!(code, Some(refused.code.as_str()), "{}", refused.name);
     }
 }
 
@@ -146,10 +148,6 @@ fn json_texts_have_their_canonical_form_or_none() {
     for text in &vectors.refused_json {
         assert!(parse_strict(text.as_bytes(), 4096).is_err(), "accepted: {text}");
     }
-}
-
-fn leak(text: &str) -> &'static str {
-    Box::leak(text.to_owned().into_boxed_str())
 }
 
 #[test]
