@@ -109,3 +109,71 @@ impl std::fmt::Debug for EnrolmentReply {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code() -> EnrolmentCode {
+        let secret = IdentitySecret::from_bytes(&[7; 32]).expect("it is in range");
+        EnrolmentCode::new(Uuid::from_u128(1), 1_795_000_000, [9; 32], secret)
+    }
+
+    #[test]
+    fn the_bytes_of_a_code_are_where_the_protocol_puts_them() {
+        let text = code().text();
+        let bytes = b64::decode(text.strip_prefix("tgpec_").unwrap()).unwrap();
+        assert_eq!(bytes.len(), 89);
+        assert_eq!(bytes[0], 1);
+        assert_eq!(bytes[1..17], 1u128.to_be_bytes());
+        assert_eq!(bytes[17..25], 1_795_000_000u64.to_be_bytes());
+        assert_eq!(bytes[25..57], [9; 32]);
+        assert_eq!(bytes[57..], [7; 32]);
+    }
+
+    #[test]
+    fn a_code_that_is_altered_or_of_another_version_is_refused() {
+        let good = code().text();
+        let body = b64::decode(good.strip_prefix("tgpec_").unwrap()).unwrap();
+        let with = |change: fn(&mut Vec<u8>)| {
+            let mut bytes = body.clone();
+            change(&mut bytes);
+            format!("tgpec_{}", b64::encode(&bytes))
+        };
+        for bad in [
+            with(|bytes| bytes[0] = 2),
+            with(|bytes| bytes[57..].fill(0)),
+            with(|bytes| bytes[57..].fill(0xff)),
+            with(|bytes| bytes.truncate(88)),
+            with(|bytes| bytes.push(0)),
+            good.replace("tgpec_", "tgpmk_"),
+            format!("{}=", *good),
+            format!(" {}", *good),
+            String::new(),
+        ] {
+            assert!(EnrolmentCode::parse(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_enrolment_with_a_member_too_many_is_refused() {
+        let jwk = serde_json::to_string(&code().secret().public().to_jwk()).unwrap();
+        let good = format!(r#"{{"agent":"0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d","csr":"","jwk":{jwk}}}"#);
+        assert!(serde_json::from_str::<EnrolmentRequest>(&good).is_ok());
+        let more = good.replacen('{', r#"{"tenant":"x","#, 1);
+        assert!(serde_json::from_str::<EnrolmentRequest>(&more).is_err());
+    }
+
+    #[test]
+    fn a_reply_does_not_print_its_master_key() {
+        let reply = EnrolmentReply {
+            agent: Uuid::from_u128(1),
+            aan: "7284019953310473".parse().unwrap(),
+            certificate_chain: String::new(),
+            ca_bundle: String::new(),
+            master_key: Zeroizing::new("tgpmk_x".to_owned()),
+        };
+        assert!(!format!("{reply:?}").contains("tgpmk"));
+        assert!(serde_json::to_string(&reply).unwrap().contains("tgpmk_x"));
+    }
+}

@@ -175,3 +175,75 @@ impl fmt::Debug for IdentityKey {
         f.debug_tuple("IdentityKey").field(&self.keyid).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret() -> IdentitySecret {
+        IdentitySecret::from_bytes(&[7; 32]).unwrap()
+    }
+
+    #[test]
+    fn a_jwk_that_says_something_else_is_refused() {
+        let good = secret().public().to_cnf_jwk();
+        assert!(IdentityKey::from_jwk(&good).is_ok());
+        let with = |change: fn(&mut Jwk)| {
+            let mut jwk = good.clone();
+            change(&mut jwk);
+            IdentityKey::from_jwk(&jwk).unwrap_err()
+        };
+        assert_eq!(with(|jwk| jwk.kty = "OKP".to_owned()), KeyError::WrongKind("secp256k1"));
+        assert_eq!(with(|jwk| jwk.crv = "P-256".to_owned()), KeyError::WrongKind("secp256k1"));
+        assert_eq!(with(|jwk| jwk.d = true), KeyError::Private);
+        assert_eq!(with(|jwk| jwk.alg = Some("ES256".to_owned())), KeyError::WrongUse);
+        assert_eq!(with(|jwk| jwk.key_use = Some("enc".to_owned())), KeyError::WrongUse);
+        assert_eq!(with(|jwk| jwk.kid = Some("x".to_owned())), KeyError::WrongKid);
+        assert_eq!(with(|jwk| jwk.x.push('=')), KeyError::BadPoint);
+        assert_eq!(with(|jwk| jwk.x.truncate(42)), KeyError::BadPoint);
+        assert_eq!(with(|jwk| std::mem::swap(&mut jwk.x, &mut jwk.y)), KeyError::BadPoint);
+    }
+
+    #[test]
+    fn a_private_member_is_noticed_and_not_kept() {
+        let text = serde_json::to_string(&secret().public().to_jwk()).unwrap();
+        let private = text.replacen('{', "{\"d\":\"AAAA\",", 1);
+        let jwk: Jwk = serde_json::from_str(&private).unwrap();
+        assert_eq!(IdentityKey::from_jwk(&jwk).unwrap_err(), KeyError::Private);
+        assert_eq!(serde_json::to_string(&jwk).unwrap(), text);
+    }
+
+    #[test]
+    fn sec1_is_compressed_or_uncompressed_and_never_hybrid() {
+        let key = secret().public().clone();
+        let point = key.key.serialize_uncompressed();
+        assert_eq!(IdentityKey::from_sec1(&key.to_sec1()).unwrap(), key);
+        assert_eq!(IdentityKey::from_sec1(&point).unwrap(), key);
+        let mut hybrid = point;
+        hybrid[0] = 6 | (point[64] & 1);
+        for bad in [&hybrid[..], &point[..64], &point[1..], &[0], &[]] {
+            assert_eq!(IdentityKey::from_sec1(bad).unwrap_err(), KeyError::BadPoint);
+        }
+    }
+
+    #[test]
+    fn the_signer_emits_low_s() {
+        for message in 0u8..64 {
+            let signature = secret().sign(&[message]);
+            // Half the order begins with 0x7f.
+            assert!(signature[32] < 0x80);
+            secret().public().verify(&[message], &signature).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_scalar_out_of_range_is_refused() {
+        assert!(IdentitySecret::from_bytes(&[0; 32]).is_err());
+        assert!(IdentitySecret::from_bytes(&[0xff; 32]).is_err());
+    }
+
+    #[test]
+    fn generated_keys_differ() {
+        assert_ne!(IdentitySecret::generate().public(), IdentitySecret::generate().public());
+    }
+}

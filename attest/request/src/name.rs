@@ -181,3 +181,62 @@ pub mod uuid_text {
         super::parse_uuid(&text).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_keeps_to_its_grammar() {
+        for good in ["a", "0", "crm", "a-b", "a--", &"a".repeat(63)] {
+            assert!(good.parse::<Slug>().is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "A", "a_b", "a.b", "a:b", "a/b", "é", " a", &"a".repeat(64)] {
+            assert!(bad.parse::<Slug>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_action_name_keeps_to_its_grammar() {
+        for good in ["send", "Mail.send_v2:now-1", &"a".repeat(128)] {
+            assert!(good.parse::<ActionName>().is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a/b", "a*", "é", &"a".repeat(129)] {
+            assert!(bad.parse::<ActionName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_scope_without_tool_or_action_is_refused() {
+        for bad in ["", "crm", ":search", "crm:", "CRM:search", "crm:a b", "crm: search"] {
+            assert!(bad.parse::<Scope>().is_err(), "{bad}");
+        }
+        let scope: Scope = "crm:a:b".parse().unwrap();
+        assert_eq!((scope.tool.as_str(), scope.action.as_str()), ("crm", "a:b"));
+    }
+
+    #[test]
+    fn a_name_is_checked_when_it_is_deserialised() {
+        assert!(serde_json::from_str::<Slug>("\"crm\"").is_ok());
+        assert!(serde_json::from_str::<Slug>("\"CRM\"").is_err());
+        assert!(serde_json::from_str::<Scope>("\"crm\"").is_err());
+        assert!(serde_json::from_str::<Aan>("\"7284019953310474\"").is_err());
+        let scope: Scope = "crm:search".parse().unwrap();
+        assert_eq!(serde_json::to_string(&scope).unwrap(), "\"crm:search\"");
+    }
+
+    #[test]
+    fn a_uuid_has_one_spelling() {
+        let good = "0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d";
+        assert_eq!(parse_uuid(good).unwrap().to_string(), good);
+        for bad in [
+            "0198F2C4-6D1E-7C3A-9B52-3F8E1A2B4C5D",
+            "0198f2c46d1e7c3a9b523f8e1a2b4c5d",
+            "{0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d}",
+            "urn:uuid:0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d",
+            "",
+        ] {
+            assert!(parse_uuid(bad).is_err(), "{bad}");
+        }
+    }
+}

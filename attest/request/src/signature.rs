@@ -5,6 +5,7 @@
 
 mod base;
 mod content;
+mod envelope;
 mod form;
 mod input;
 mod sign;
@@ -12,6 +13,7 @@ mod verified;
 
 pub use crate::refusal::{Code, Refusal};
 pub use content::ContentCheck;
+pub use envelope::{header_map, proof_fields};
 pub use sign::{Params, SignError, accept_signature, sign_request};
 pub use verified::{UnverifiedRequest, VerifiedHead, VerifiedRequest};
 

@@ -47,3 +47,28 @@ impl<'a> Target<'a> {
         Ok(Self { scheme, authority, path_and_query, path, query })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_within_its_audience_at_a_boundary_only() {
+        let aud = "https://gw/t/mail";
+        for inside in ["https://gw/t/mail", "https://gw/t/mail/", "https://gw/t/mail/x", "https://gw/t/mail?x"] {
+            assert!(within(aud, inside), "{inside}");
+        }
+        for outside in ["https://gw/t/mail2", "https://gw/t/mail#x", "https://gw/t/mai", "https://gx/t/mail", ""] {
+            assert!(!within(aud, outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_split_without_decoding() {
+        let target = Target::split("https://gw:8443/a%20b?c?d=/").unwrap();
+        assert_eq!((target.scheme, target.authority), ("https", "gw:8443"));
+        assert_eq!((target.path, target.query), ("/a%20b", Some("c?d=/")));
+        assert_eq!(target.path_and_query, "/a%20b?c?d=/");
+        assert_eq!(Target::split("https://gw?a").unwrap().path, "");
+    }
+}

@@ -64,3 +64,39 @@ fn luhn_sum(digits: &str) -> u32 {
         })
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_the_protocol_is_valid_and_grouped_as_there() {
+        let aan: Aan = "7284019953310473".parse().unwrap();
+        assert_eq!(aan.grouped(), "7284 0199 5331 0473");
+        assert_eq!(Aan::from_random("7284", [0, 1, 9, 9, 5, 3, 3, 1, 0, 4, 7]).unwrap(), aan);
+    }
+
+    #[test]
+    fn what_is_not_sixteen_digits_with_their_check_digit_is_refused() {
+        for bad in [
+            "",
+            "7284019953310474",
+            "728401995331047",
+            "72840199533104730",
+            "7284 0199 5331 0473",
+            "728401995331047x",
+            "٧284019953310473",
+        ] {
+            assert!(bad.parse::<Aan>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_made_of_a_prefix_of_four_digits_and_eleven_digits() {
+        assert!(Aan::from_random("728", [0; 11]).is_err());
+        assert!(Aan::from_random("72a4", [0; 11]).is_err());
+        assert!(Aan::from_random("72845", [0; 11]).is_err());
+        assert!(Aan::from_random("7284", [10; 11]).is_err());
+        assert!(Aan::from_random("0000", [0; 11]).is_ok());
+    }
+}

@@ -102,3 +102,60 @@ impl<'de> Deserialize<'de> for SpiffeId {
         text.parse().map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UUID: &str = "0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d";
+
+    #[test]
+    fn each_kind_reads_back() {
+        for text in [
+            format!("spiffe://tgp.example/agent/{UUID}"),
+            format!("spiffe://tgp.example/operator/{UUID}"),
+            "spiffe://a/tool/crm".to_owned(),
+        ] {
+            assert_eq!(text.parse::<SpiffeId>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_agent_is_not_an_operator() {
+        let agent: SpiffeId = format!("spiffe://a/agent/{UUID}").parse().unwrap();
+        assert!(matches!(agent.kind, Kind::Agent(_)));
+        assert_ne!(agent, format!("spiffe://a/operator/{UUID}").parse().unwrap());
+    }
+
+    #[test]
+    fn other_spellings_are_refused() {
+        for bad in [
+            format!("SPIFFE://tgp.example/agent/{UUID}"),
+            format!("https://tgp.example/agent/{UUID}"),
+            format!("spiffe://tgp.example/Agent/{UUID}"),
+            format!("spiffe://TGP.example/agent/{UUID}"),
+            format!("spiffe://tgp.example:1/agent/{UUID}"),
+            format!("spiffe://u@tgp.example/agent/{UUID}"),
+            format!("spiffe:///agent/{UUID}"),
+            format!("spiffe://tgp.example//agent/{UUID}"),
+            format!("spiffe://tgp.example/agent/{UUID}/"),
+            format!("spiffe://tgp.example/agent/{UUID}?x"),
+            format!("spiffe://tgp.example/agent/{}", UUID.to_uppercase()),
+            "spiffe://tgp.example/agent".to_owned(),
+            "spiffe://tgp.example/tool/CRM".to_owned(),
+            "spiffe://tgp.example".to_owned(),
+        ] {
+            assert!(bad.parse::<SpiffeId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_trust_domain_is_like_a_dns_name() {
+        for good in ["a", "tgp.example", "a-b.c1"] {
+            assert!(good.parse::<TrustDomain>().is_ok(), "{good}");
+        }
+        for bad in ["", ".", "a.", ".a", "a..b", "-a", "a-.b", "A", "a_b", "a/b", &"a".repeat(64)] {
+            assert!(bad.parse::<TrustDomain>().is_err(), "{bad}");
+        }
+    }
+}

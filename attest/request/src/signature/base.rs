@@ -141,7 +141,7 @@ fn write_parameters(base: &mut String, input: &Input<'_>) {
 fn write_value(base: &mut String, message: &Message<'_>, name: &str, component: &Component<'_>) -> Result<(), Refusal> {
     let parameters = component.parameters.as_slice();
     match (name.strip_prefix('@'), parameters) {
-        (Some(derived), []) => write_derived(base, message, derived),
+        (Some(_), []) => write_derived(base, message, name),
         (Some("query-param"), [(key, BareItemFromInput::String(wanted))]) if key.as_str() == "name" => {
             write_query_param(base, message.target.query, wanted.as_str())
         }
@@ -165,17 +165,17 @@ fn cannot(name: &str) -> Refusal {
 fn write_derived(base: &mut String, message: &Message<'_>, name: &str) -> Result<(), Refusal> {
     let target = &message.target;
     match name {
-        "method" => base.push_str(message.method),
-        "target-uri" => base.push_str(message.target_uri),
-        "authority" => {
+        "@method" => base.push_str(message.method),
+        "@target-uri" => base.push_str(message.target_uri),
+        "@authority" => {
             let port = if target.scheme == "https" { ":443" } else { ":80" };
             let authority = target.authority.strip_suffix(port).unwrap_or(target.authority);
             base.extend(authority.chars().map(|c| c.to_ascii_lowercase()));
         }
-        "scheme" => base.push_str(target.scheme),
-        "request-target" => base.push_str(target.path_and_query),
-        "path" => base.push_str(target.path),
-        "query" => {
+        "@scheme" => base.push_str(target.scheme),
+        "@request-target" => base.push_str(target.path_and_query),
+        "@path" => base.push_str(target.path),
+        "@query" => {
             base.push('?');
             base.push_str(target.query.unwrap_or_default());
         }

@@ -41,7 +41,7 @@ impl Content {
         };
         Self {
             digest,
-            has_type: headers.contains_key(CONTENT_TYPE),
+            has_type: headers.get(CONTENT_TYPE).is_some_and(|value| !value.is_empty()),
             covers_digest: covered.content_digest,
             covers_type: covered.content_type,
         }

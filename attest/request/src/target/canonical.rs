@@ -123,3 +123,59 @@ pub(super) fn is_pchar(byte: u8) -> bool {
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_paths_pass() {
+        for good in [
+            "/",
+            "/a",
+            "/a/",
+            "/a/b",
+            "/.a/..a/a..",
+            "/...",
+            "/a%20b",
+            "/%C3%A9",
+            "/%c3%a9x%E2%82%AC",
+            "/a:b@c",
+            "/!$&'()*+,=~-._",
+            "/%3A%40",
+            "/%22",
+            "/?",
+            "/?a//b/../;%2F%25%41[]",
+            "/a??",
+        ] {
+            assert!(canonical(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn every_octet_is_judged_escaped_and_not() {
+        for octet in 0u8..=0x7f {
+            let c = char::from(octet);
+            let plain = canonical(&format!("/a{c}b")).is_ok();
+            assert_eq!(plain, c.is_ascii_alphanumeric() || "-._~!$&'()*+,=:@/?".contains(c), "{c:?}");
+            let escaped = canonical(&format!("/a%{octet:02X}b")).is_ok();
+            let forbidden = c.is_ascii_alphanumeric() || c.is_ascii_control() || "-._~/\\;%".contains(c);
+            assert_eq!(escaped, !forbidden, "escaped {c:?}");
+        }
+    }
+
+    #[test]
+    fn escaped_octets_that_are_no_text_are_refused() {
+        for bad in ["/%FF", "/%C3", "/%C3a%A9", "/%A9", "/%C0%AE", "/%ED%A0%80", "/%C2%85", "/%C3/%A9", "/%C3%20"] {
+            assert!(canonical(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_path_is_refused() {
+        for bad in ["", "a", "*", "?a", "//", "//a", "/a//", "http://a/", "/é", "/?é", "/?a b", "/?%", "/?%4", "/?%4g"]
+        {
+            assert!(canonical(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -139,3 +139,76 @@ impl fmt::Display for PathTemplate {
         f.write_str(&self.text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(text: &str) -> PathTemplate {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_parameter_takes_one_segment_or_a_part_of_it() {
+        let message = template("/messages/{id}");
+        assert_eq!(message.matches("/messages/1"), Some(vec![("id", "1")]));
+        for other in [
+            "/messages",
+            "/messages/",
+            "/messages/1/",
+            "/messages/1/2",
+            "/Messages/1",
+            "messages/1",
+            "/messages/a%2Fb",
+            "/messages/a%2fb",
+        ] {
+            assert_eq!(message.matches(other), None, "{other}");
+        }
+        let cancel = template("/jobs/job-{id}:cancel");
+        assert_eq!(cancel.matches("/jobs/job-7:cancel"), Some(vec![("id", "7")]));
+        for other in ["/jobs/job-:cancel", "/jobs/7:cancel", "/jobs/job-7"] {
+            assert_eq!(cancel.matches(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn overlapping_literals_do_not_lend_each_other_characters() {
+        assert_eq!(template("/aa{x}aa").matches("/aaa"), None);
+        assert_eq!(template("/aa{x}aa").matches("/aaaaa"), Some(vec![("x", "a")]));
+    }
+
+    #[test]
+    fn literals_match_themselves() {
+        assert_eq!(template("/").matches("/"), Some(vec![]));
+        assert_eq!(template("/a/").matches("/a/"), Some(vec![]));
+        assert_eq!(template("/a/").matches("/a"), None);
+        assert_eq!(template("/a").matches("/a/"), None);
+    }
+
+    #[test]
+    fn a_marked_parameter_takes_an_escaped_slash() {
+        let file = template("/files/{name%2F}/raw");
+        assert!(file.takes_escaped_slash());
+        assert_eq!(file.matches("/files/a%2Fb/raw"), Some(vec![("name", "a%2Fb")]));
+        assert_eq!(file.matches("/files/a/b/raw"), None);
+        assert!(!template("/files/{name}").takes_escaped_slash());
+    }
+
+    #[test]
+    fn the_more_literal_template_is_the_more_specific() {
+        let order = ["/{a}/{b}", "/{a}/x{b}", "/{a}/b", "/a/{b}", "/a/b"];
+        for pair in order.windows(2) {
+            assert!(template(pair[0]).specificity() < template(pair[1]).specificity(), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn what_could_never_be_called_is_no_template() {
+        for bad in [
+            "", "a", "/{", "/}", "/{}", "/{a", "/a}", "/{a}{b}", "/{{a}}", "/{a}/{a}", "/{a b}", "/a?b", "/a//b",
+            "/../a", "/a;b", "/%41", "/a%2Fb", "/{a}/.",
+        ] {
+            assert!(bad.parse::<PathTemplate>().is_err(), "{bad}");
+        }
+    }
+}

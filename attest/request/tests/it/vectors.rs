@@ -1,17 +1,13 @@
 //! Runs every vector, and keeps the vector files equal to what makes them.
 //!
-//! `TGP_WRITE_VECTORS=1 cargo nextest run -p tgp-request --test vectors` writes them anew.
-
-#![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
-
-mod generate;
+//! `TGP_WRITE_VECTORS=1 cargo nextest run -p tgp-request vector` writes them anew.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use crate::generate::{Case, File};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use generate::{Case, File};
 use http::HeaderMap;
 use p256::ecdsa::signature::Signer as _;
 use serde_json::Value;
@@ -82,22 +78,22 @@ fn check(made: File, name: &str) {
 
 #[test]
 fn every_request_that_must_be_accepted_is() {
-    check(generate::accepted::file(), "accepted.json");
+    check(crate::generate::accepted::file(), "accepted.json");
 }
 
 #[test]
 fn every_request_that_must_be_refused_is_with_its_code() {
-    check(generate::refused_request::file(), "refused-request.json");
+    check(crate::generate::refused_request::file(), "refused-request.json");
 }
 
 #[test]
 fn every_token_that_must_be_refused_is() {
-    check(generate::refused_token::file(), "refused-token.json");
+    check(crate::generate::refused_token::file(), "refused-token.json");
 }
 
 #[test]
 fn every_code_of_this_crate_has_a_vector() {
-    let files = [generate::refused_request::file(), generate::refused_token::file()];
+    let files = [crate::generate::refused_request::file(), crate::generate::refused_token::file()];
     let seen: BTreeSet<&str> = files.iter().flat_map(|file| &file.cases).map(|case| case.expect.as_str()).collect();
     let codes: BTreeSet<&str> = tgp_request::Code::ALL.iter().map(|code| code.as_str()).collect();
     assert_eq!(seen, codes);
@@ -137,7 +133,7 @@ fn the_shared_token_is_made_and_verified_byte_for_byte() {
     assert_eq!(input, text(&vector, "/jwt_signing_input"));
 
     let scalar = URL_SAFE_NO_PAD.decode(text(&vector, "/gateway_d")).unwrap();
-    assert_eq!(scalar, generate::scalar(text(&vector, "/gateway_seed")));
+    assert_eq!(scalar, crate::generate::scalar(text(&vector, "/gateway_seed")));
     let signature: p256::ecdsa::Signature =
         p256::ecdsa::SigningKey::from_slice(&scalar).unwrap().sign(input.as_bytes());
     let token = assemble(input, &signature.to_bytes().into());
@@ -174,7 +170,7 @@ fn the_shared_request_is_verified_with_either_signature() {
 fn the_shared_request_is_signed_byte_for_byte() {
     let vector = shared();
     let scalar: [u8; 32] = URL_SAFE_NO_PAD.decode(text(&vector, "/agent_d")).unwrap().try_into().unwrap();
-    assert_eq!(scalar, generate::scalar(text(&vector, "/agent_seed")));
+    assert_eq!(scalar, crate::generate::scalar(text(&vector, "/agent_seed")));
     let key = IdentitySecret::from_bytes(&scalar).unwrap();
     let expected = shared_headers(&vector);
     let mut signed = expected.clone();
@@ -191,6 +187,6 @@ fn the_shared_request_is_signed_byte_for_byte() {
     let base = text(&vector, "/signature_base");
     let digest: String = Sha256::digest(base).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(digest, text(&vector, "/signature_base_sha256"));
-    let high = generate::negate_s(key.sign(base.as_bytes()));
+    let high = crate::generate::negate_s(key.sign(base.as_bytes()));
     assert_eq!(format!("sig=:{}:", STANDARD.encode(high)), text(&vector, "/signature_high_s"));
 }
