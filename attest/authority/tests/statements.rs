@@ -225,6 +225,11 @@ fn refused(d: &Deployment) -> Vec<(&'static str, Vec<Signed>, &'static str)> {
         ("the same statement twice", vec![d.sign(&certify, one); 2], "person-repeated"),
         ("two persons, one nonce", vec![same_nonce(one), same_nonce(two)], "nonce-repeated"),
         ("params differ between signers", vec![d.sign(&certify, one), other_names(two)], "operations-differ"),
+        (
+            "op differs, params do not",
+            vec![d.sign(&certify, one), sign(&certify, two, &|it| it.op = "new-dek".into())],
+            "operations-differ",
+        ),
         ("two operations", vec![d.sign(&certify, one), d.sign(&new_dek(), two)], "operations-differ"),
         (
             "a bad third beside two good",
