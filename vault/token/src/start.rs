@@ -1,0 +1,42 @@
+//! The lock file under which tokens are started.
+//!
+//! C_Initialize and C_Login of two processes on one SoftHSM directory at the same moment fail about
+//! once in thirty times; the CLI and a recovery log in beside a live vault.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::error::TokenError;
+
+/// A start takes milliseconds on SoftHSM and seconds on a network HSM.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Held until dropped; the kernel lets go of it when we die.
+pub(crate) struct StartLock {
+    _file: File,
+}
+
+impl StartLock {
+    pub(crate) fn acquire(path: &Path) -> Result<Self, TokenError> {
+        let failed = |why: String| TokenError::StartLock { path: path.to_owned(), why };
+        let open = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(path);
+        let file = open.map_err(|e| failed(e.to_string()))?;
+        let begun = Instant::now();
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(failed(std::io::Error::from(error).to_string())),
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(failed(format!("another start holds it for {} s", PATIENCE.as_secs())));
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
