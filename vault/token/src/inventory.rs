@@ -54,7 +54,7 @@ impl KeyReport {
             Role::MasterRoot | Role::StateMac | Role::BlindIndex => Algorithm::HmacSha256,
             Role::TokenSigning | Role::AgentCa | Role::ServerTls | Role::LogSigning => return None,
         };
-        let id =
+        let id: Option<Vec<u8>> =
             (0..self.id.len()).step_by(2).map(|at| u8::from_str_radix(self.id.get(at..at + 2)?, 16).ok()).collect();
         (self.class == "secret-key" && algorithm == expected).then_some(KeyRef {
             role,
@@ -157,7 +157,7 @@ pub(crate) fn public_key(session: &Session, object: ObjectHandle, of: Algorithm)
         what: format!("a CKA_EC_POINT of {} octets", value.len()),
     };
     match of {
-        Algorithm::EcP256 => match point.try_into() {
+        Algorithm::EcP256 => match <[u8; 65]>::try_from(point) {
             Ok(point @ [0x04, ..]) => Ok(PublicKey::P256(point)),
             _ => Err(odd()),
         },

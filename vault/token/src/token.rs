@@ -67,7 +67,8 @@ pub(crate) struct State {
 /// An initialised module, logged in to one token.
 pub(crate) struct Connection {
     // Declared, so dropped, before the context: the last session's end logs out.
-    guard: Session,
+    // Behind a lock only because a session cannot be shared between threads.
+    guard: Mutex<Session>,
     pub(crate) context: Pkcs11,
     pub(crate) slot: Slot,
 }
@@ -206,7 +207,7 @@ impl Connection {
         let slot = context::slot(context, &config.module, &config.label, serial)?;
         let guard = context.open_rw_session(slot)?;
         match guard.login(UserType::User, Some(&config.pin)) {
-            Ok(()) => Ok(Self { guard, context: context.clone(), slot }),
+            Ok(()) => Ok(Self { guard: Mutex::new(guard), context: context.clone(), slot }),
             Err(Error::Pkcs11(
                 rv @ (RvError::PinIncorrect
                 | RvError::PinInvalid
