@@ -8,13 +8,13 @@ use uuid::Uuid;
 /// It is neither `Clone` nor constructible elsewhere: it moves into admission, which checks its
 /// versions against the store and spends it.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// fn twice(permit: tgp_policy::Permit) -> (tgp_policy::Permit, tgp_policy::Permit) {
 ///     (permit.clone(), permit)
 /// }
 /// ```
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// fn forged(question: tgp_policy::Question) -> tgp_policy::Permit {
 ///     tgp_policy::Permit { actions: question.actions, ..unreachable!() }
 /// }
