@@ -1,0 +1,85 @@
+//! Turns what waits into a batch. Pure: the same nonce twice in one statement would come back fresh
+//! twice, so the pair is told apart here, and the loser is recorded too.
+
+use std::collections::{HashMap, HashSet};
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::Spend;
+use crate::store::admission::{Basis, Columns, FreshToken, SpentNonce, verdict};
+use crate::store::{Entry, StoreError};
+
+/// What a caller is told.
+pub(super) enum Answer {
+    Admitted,
+    Refused(i16),
+    Failed(StoreError),
+}
+
+/// A request in the queue, and whom to tell.
+pub(super) struct Waiting {
+    entry: Entry,
+    basis: Option<Basis>,
+    spend: Option<Spend>,
+    token: Option<FreshToken>,
+    denied: Option<&'static str>,
+    tell: Option<oneshot::Sender<Answer>>,
+}
+
+impl Waiting {
+    pub(super) fn new(entry: Entry) -> Self {
+        Self { entry, basis: None, spend: None, token: None, denied: None, tell: None }
+    }
+
+    pub(super) fn resting_on(self, basis: Basis) -> Self {
+        Self { basis: Some(basis), ..self }
+    }
+
+    pub(super) fn spending(self, spend: Option<Spend>) -> Self {
+        Self { spend, ..self }
+    }
+
+    pub(super) fn making(self, token: FreshToken) -> Self {
+        Self { token: Some(token), ..self }
+    }
+
+    pub(super) fn denied(self, code: &'static str) -> Self {
+        Self { denied: Some(code), ..self }
+    }
+
+    pub(super) fn answering(self, tell: oneshot::Sender<Answer>) -> Self {
+        Self { tell: Some(tell), ..self }
+    }
+
+    /// Whoever asked may have gone: then the record stands and nobody is told.
+    pub(super) fn answer(&mut self, answer: Answer) {
+        if let Some(tell) = self.tell.take() {
+            let _ = tell.send(answer);
+        }
+    }
+}
+
+pub(super) fn columns(batch: &[Waiting]) -> Columns {
+    let mut columns = Columns::default();
+    let mut seen: HashSet<[u8; 32]> = HashSet::with_capacity(batch.len());
+    let mut of_agent: HashMap<Uuid, i32> = HashMap::new();
+    for waiting in batch {
+        let Waiting { entry, basis, spend, token, denied, tell: _ } = waiting;
+        let mut preset = if denied.is_some() { verdict::DENIED } else { verdict::NONE };
+        let nonce = spend.as_ref().map(|spend| {
+            let key = spend.key();
+            if preset == verdict::NONE && !seen.insert(key) {
+                preset = verdict::REPLAYED;
+            }
+            let before = of_agent.entry(basis.as_ref().map_or(Uuid::nil(), |basis| basis.agent)).or_default();
+            let ordinal = *before;
+            *before += 1;
+            SpentNonce { key, created: spend.created, expires: spend.expires, ordinal }
+        });
+        // The loser's nonce stays out of the statement: joined with the winner's, it would take its verdict.
+        let nonce = nonce.filter(|_| preset == verdict::NONE);
+        columns.push(preset, *denied, entry, basis.as_ref(), nonce.as_ref(), token.as_ref());
+    }
+    columns
+}

@@ -1,0 +1,109 @@
+//! All the SQL of the gateway, one module for each aggregate, every query checked against the schema
+//! when it is compiled.
+//!
+//! A [`Store`] speaks as `tgp_gateway`: each read and each [`Change`] runs in a transaction that names
+//! one tenant, and row-level security makes the others invisible. A change cannot be committed without
+//! the audit row that says who did what. The store seals and opens nothing: sealed columns arrive and
+//! leave as opaque bytes. It decides nothing either; what a decision depended on is compared once more
+//! by the [admission statement](admission).
+
+mod error;
+
+pub(crate) mod admission;
+pub mod agent;
+pub mod audit;
+pub mod cache;
+pub mod certificate;
+pub mod dek;
+pub mod grant;
+mod listen;
+pub mod migrate;
+pub mod operator;
+pub mod partition;
+pub mod roster;
+pub mod sealed;
+pub mod tenant;
+pub mod token;
+pub mod tool;
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Postgres, Transaction};
+use uuid::Uuid;
+
+pub use audit::{Entry, Kind};
+pub use error::{Conflict, StoreError};
+pub use sealed::Sealed;
+
+/// The gateway's connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// Connects as `tgp_gateway` and asks once, so that a wrong URL is known at start.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        let options = options(url, "tgp gateway")?.options([
+            // Nothing here is slow; what is has met a lock that will not go away.
+            ("statement_timeout", "5s"),
+            ("idle_in_transaction_session_timeout", "10s"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(Duration::from_secs(2))
+            .connect_with(options)
+            .await
+            .map_err(StoreError::unavailable)?;
+        let store = Self { pool };
+        store.ping().await?;
+        Ok(store)
+    }
+
+    /// Whether the database answers: what health reports.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query_scalar!("select 1 as \"one!\"").fetch_one(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Begins a change within one tenant; dropped without [`Change::commit`], it leaves nothing.
+    pub async fn change(&self, tenant: Uuid) -> Result<Change, StoreError> {
+        Ok(Change { tx: self.scope(tenant).await?, tenant })
+    }
+
+    /// A transaction that sees one tenant. Reads drop it when they are done, which rolls back nothing.
+    async fn scope(&self, tenant: Uuid) -> Result<Transaction<'static, Postgres>, StoreError> {
+        // One round trip for both. A UUID's text is hexadecimal digits and dashes.
+        let begin = format!("begin; select set_config('tgp.tenant', '{tenant}', true)");
+        self.pool.begin_with(AssertSqlSafe(begin)).await.map_err(StoreError::unavailable)
+    }
+}
+
+/// Writes within one tenant that become true together, with the audit row that tells of them.
+#[must_use = "a change that is not committed never happened"]
+pub struct Change {
+    tx: Transaction<'static, Postgres>,
+    tenant: Uuid,
+}
+
+impl Change {
+    /// Records `act` as allowed and commits; when this returns, both are durable.
+    pub async fn commit(mut self, act: &Entry) -> Result<(), StoreError> {
+        if act.tenant != self.tenant {
+            return Err(StoreError::Bug("an act recorded for a tenant other than the one it changed".into()));
+        }
+        audit::insert(&mut self.tx, act, "allowed").await?;
+        self.tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// How every connection of ours is set up.
+pub(crate) fn options(url: &str, name: &str) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url)
+        // The error may quote the URL, and the URL may hold a password.
+        .map_err(|_| StoreError::Bug("the database url cannot be parsed".into()))?;
+    Ok(options.application_name(name).options([("timezone", "UTC")]))
+}

@@ -1,0 +1,236 @@
+//! Tools, their actions, and the sealed credential that opens the upstream.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+use super::agent::found;
+use super::sealed::{signed, unsigned};
+use super::{Change, Sealed, Store, StoreError};
+
+#[derive(Clone, Debug)]
+pub struct NewTool {
+    pub slug: String,
+    /// The URL prefix that agents call.
+    pub resource: String,
+    pub upstream: Sealed,
+    pub allow_private: bool,
+    /// The public part of the manifest.
+    pub manifest: Value,
+    pub actions: Vec<Action>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    pub name: String,
+    pub method: String,
+    /// `/messages/{id}`
+    pub template: String,
+    /// Whether bodies too large to read whole are passed on as they come.
+    pub stream: bool,
+}
+
+/// The vault's record; it opens only against a signed request.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    pub version: u32,
+    pub record: Vec<u8>,
+    /// `{statement, signature}` as the granter signed it.
+    pub statement: Value,
+}
+
+#[derive(Clone, Debug)]
+pub struct Tool {
+    pub slug: String,
+    pub tenant: Uuid,
+    /// What admission compares; it covers the actions and the credential.
+    pub version: i64,
+    pub resource: String,
+    pub upstream: Sealed,
+    pub allow_private: bool,
+    pub manifest: Value,
+    pub actions: Vec<Action>,
+    pub credential: Option<Credential>,
+    /// Unix seconds.
+    pub created: i64,
+}
+
+struct Row {
+    slug: String,
+    tenant: Uuid,
+    version: i64,
+    resource: String,
+    upstream_sealed: Vec<u8>,
+    upstream_version: i32,
+    allow_private: bool,
+    manifest: Value,
+    created: i64,
+    credential_version: Option<i32>,
+    credential_record: Option<Vec<u8>>,
+    credential_statement: Option<Value>,
+}
+
+impl Row {
+    fn tool(self, actions: Vec<Action>) -> Tool {
+        let credential = match (self.credential_version, self.credential_record, self.credential_statement) {
+            (Some(version), Some(record), Some(statement)) => {
+                Some(Credential { version: unsigned(version), record, statement })
+            }
+            _ => None,
+        };
+        Tool {
+            slug: self.slug,
+            tenant: self.tenant,
+            version: self.version,
+            resource: self.resource,
+            upstream: Sealed { version: unsigned(self.upstream_version), bytes: self.upstream_sealed },
+            allow_private: self.allow_private,
+            manifest: self.manifest,
+            actions,
+            credential,
+            created: self.created,
+        }
+    }
+}
+
+impl Store {
+    pub async fn tool(&self, tenant: Uuid, slug: &str) -> Result<Option<Tool>, StoreError> {
+        Ok(self.tools_where(tenant, Some(slug)).await?.pop())
+    }
+
+    /// By slug.
+    pub async fn tools(&self, tenant: Uuid) -> Result<Vec<Tool>, StoreError> {
+        self.tools_where(tenant, None).await
+    }
+
+    async fn tools_where(&self, tenant: Uuid, slug: Option<&str>) -> Result<Vec<Tool>, StoreError> {
+        let mut tx = self.scope(tenant).await?;
+        // Two statements would see two states under the default isolation, and the version read by one
+        // would vouch for the actions read by the other; so the version is read first. An older version
+        // beside newer actions is found out by admission; the reverse would not be.
+        let rows = sqlx::query_as!(
+            Row,
+            r#"select t.slug, t.tenant, t.version, t.resource, t.upstream_sealed, t.upstream_version, t.allow_private,
+                      t.manifest, extract(epoch from t.created)::bigint as "created!",
+                      c.version as "credential_version?", c.record as "credential_record?",
+                      c.statement as "credential_statement?"
+               from tool t left join tool_credential c on c.tool = t.slug
+               where t.tenant = $1 and ($2::text is null or t.slug = $2) order by t.slug"#,
+            tenant,
+            slug
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut actions = actions(&mut tx, tenant, slug).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let own = actions.remove(&row.slug).unwrap_or_default();
+                row.tool(own)
+            })
+            .collect())
+    }
+}
+
+/// By tool, and by name within it.
+async fn actions(
+    tx: &mut Transaction<'static, Postgres>,
+    tenant: Uuid,
+    slug: Option<&str>,
+) -> Result<HashMap<String, Vec<Action>>, StoreError> {
+    let rows = sqlx::query!(
+        "select tool, name, method, template, stream from tool_action
+         where tenant = $1 and ($2::text is null or tool = $2) order by tool, name",
+        tenant,
+        slug
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let mut actions: HashMap<String, Vec<Action>> = HashMap::new();
+    for row in rows {
+        actions.entry(row.tool).or_default().push(Action {
+            name: row.name,
+            method: row.method,
+            template: row.template,
+            stream: row.stream,
+        });
+    }
+    Ok(actions)
+}
+
+impl Change {
+    pub async fn insert_tool(&mut self, tool: &NewTool) -> Result<(), StoreError> {
+        sqlx::query!(
+            "insert into tool (slug, tenant, resource, upstream_sealed, upstream_version, allow_private, manifest)
+             values ($1, $2, $3, $4, $5, $6, $7)",
+            tool.slug,
+            self.tenant,
+            tool.resource,
+            tool.upstream.bytes,
+            signed(tool.upstream.version)?,
+            tool.allow_private,
+            tool.manifest
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        self.insert_actions(&tool.slug, &tool.actions).await
+    }
+
+    /// Puts these actions in the place of those that the tool has.
+    pub async fn replace_actions(&mut self, slug: &str, actions: &[Action]) -> Result<(), StoreError> {
+        sqlx::query!("delete from tool_action where tool = $1", slug).execute(&mut *self.tx).await?;
+        self.insert_actions(slug, actions).await
+    }
+
+    async fn insert_actions(&mut self, slug: &str, actions: &[Action]) -> Result<(), StoreError> {
+        let names: Vec<String> = actions.iter().map(|action| action.name.clone()).collect();
+        let methods: Vec<String> = actions.iter().map(|action| action.method.clone()).collect();
+        let templates: Vec<String> = actions.iter().map(|action| action.template.clone()).collect();
+        let streams: Vec<bool> = actions.iter().map(|action| action.stream).collect();
+        sqlx::query!(
+            "insert into tool_action (tenant, tool, name, method, template, stream)
+             select $1, $2, * from unnest($3::text[], $4::text[], $5::text[], $6::bool[])",
+            self.tenant,
+            slug,
+            &names,
+            &methods,
+            &templates,
+            &streams
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    pub async fn set_upstream(&mut self, slug: &str, upstream: &Sealed, private: bool) -> Result<(), StoreError> {
+        let done = sqlx::query!(
+            "update tool set upstream_sealed = $2, upstream_version = $3, allow_private = $4 where slug = $1",
+            slug,
+            upstream.bytes,
+            signed(upstream.version)?,
+            private
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        found(done.rows_affected())
+    }
+
+    /// Sets the tool's credential; its version must be newer than the one that is there.
+    pub async fn set_credential(&mut self, slug: &str, credential: &Credential) -> Result<(), StoreError> {
+        sqlx::query!(
+            "insert into tool_credential (tenant, tool, version, record, statement) values ($1, $2, $3, $4, $5)
+             on conflict (tool) do update
+             set version = excluded.version, record = excluded.record, statement = excluded.statement",
+            self.tenant,
+            slug,
+            signed(credential.version)?,
+            credential.record,
+            credential.statement
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+}
