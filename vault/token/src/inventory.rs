@@ -79,7 +79,7 @@ pub(crate) fn read(session: &Session) -> Result<Vec<KeyReport>, TokenError> {
         }
     }
     // The version object is the witness: without it, what was found is not the whole.
-    object::one(session, ObjectClass::DATA, object::VERSION_LABEL, None)?;
+    object::read_version(session)?;
     // A pair's fingerprint is its public half's, whichever of its objects is looked at.
     let publics: Vec<_> = reports.iter().filter(|r| r.class == "public-key").cloned().collect();
     for private in reports.iter_mut().filter(|r| r.class == "private-key") {

@@ -80,6 +80,10 @@ pub(crate) fn octets(session: &Session, object: ObjectHandle, of: AttributeType)
 
 /// Makes the version object, with version 0.
 pub(crate) fn create_version(session: &Session) -> Result<ObjectHandle, TokenError> {
+    create(session, 0)
+}
+
+fn create(session: &Session, version: u64) -> Result<ObjectHandle, TokenError> {
     let template = [
         Attribute::Class(ObjectClass::DATA),
         Attribute::Token(true),
@@ -87,36 +91,54 @@ pub(crate) fn create_version(session: &Session) -> Result<ObjectHandle, TokenErr
         Attribute::Modifiable(true),
         Attribute::Label(VERSION_LABEL.into()),
         Attribute::Application(APPLICATION.into()),
-        Attribute::Value(0u64.to_be_bytes().to_vec()),
+        Attribute::Value(version.to_be_bytes().to_vec()),
     ];
     Ok(session.create_object(&template)?)
 }
 
-pub(crate) fn read_version(session: &Session) -> Result<u64, TokenError> {
-    let object = one(session, ObjectClass::DATA, VERSION_LABEL, None)?;
-    let value = octets(session, object, AttributeType::Value)?;
-    let value = value.try_into().map_err(|value: Vec<u8>| TokenError::Answer {
-        function: "C_GetAttributeValue",
-        what: format!("{VERSION_LABEL} of {} octets", value.len()),
-    })?;
-    Ok(u64::from_be_bytes(value))
+/// Version objects and what they hold: one, or two where a write was cut short.
+fn versions(session: &Session) -> Result<Vec<(ObjectHandle, u64)>, TokenError> {
+    let template = [Attribute::Token(true), Attribute::Class(ObjectClass::DATA), Attribute::Label(VERSION_LABEL.into())];
+    let found = session.find_objects(&template)?;
+    if found.is_empty() {
+        return Err(TokenError::Vanished);
+    }
+    let held = |object| {
+        let value = octets(session, object, AttributeType::Value)?;
+        let value = value.try_into().map_err(|value: Vec<u8>| TokenError::Answer {
+            function: "C_GetAttributeValue",
+            what: format!("{VERSION_LABEL} of {} octets", value.len()),
+        })?;
+        Ok((object, u64::from_be_bytes(value)))
+    };
+    found.into_iter().map(held).collect()
 }
 
-/// Writes a version that is not below the held one, and reads it back.
+pub(crate) fn read_version(session: &Session) -> Result<u64, TokenError> {
+    let held = versions(session)?.into_iter().map(|(_, version)| version).max();
+    held.ok_or(TokenError::Vanished)
+}
+
+/// Writes a version that is not below the held one, and reads it back. SoftHSM lets nobody change the
+/// value of a data object (CKR_ATTRIBUTE_READ_ONLY), so the new one is made before the old one goes:
+/// whenever that is cut short, the highest counts.
 pub(crate) fn write_version(session: &Session, asked: u64) -> Result<(), TokenError> {
     let held = read_version(session)?;
     if asked < held {
         return Err(TokenError::VersionBack { held, asked });
     }
-    if asked == held {
-        return Ok(());
+    if asked > held {
+        create(session, asked)?;
     }
-    let object = one(session, ObjectClass::DATA, VERSION_LABEL, None)?;
-    session.update_attributes(object, &[Attribute::Value(asked.to_be_bytes().to_vec())])?;
+    for (object, version) in versions(session)? {
+        if version < asked {
+            session.destroy_object(object)?;
+        }
+    }
     match read_version(session)? {
         found if found == asked => Ok(()),
         found => Err(TokenError::Answer {
-            function: "C_SetAttributeValue",
+            function: "C_CreateObject",
             what: format!("{VERSION_LABEL} is {found} after {asked} was written"),
         }),
     }
