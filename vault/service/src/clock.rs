@@ -1,0 +1,30 @@
+//! The clock, read at one place and never backwards.
+
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Unix seconds. Once a second has been seen, no earlier one is answered: what was judged expired
+/// stays so when the system's clock is set back.
+pub(crate) struct Clock {
+    shift: i64,
+    latest: AtomicI64,
+}
+
+impl Clock {
+    /// A clock that is ahead of the system's by `shift` seconds; 0 but for tests.
+    pub(crate) fn shifted(shift: i64) -> Self {
+        Clock {
+            shift,
+            latest: AtomicI64::new(0),
+        }
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        #[expect(clippy::disallowed_methods, reason = "the vault's one clock")]
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        // A system whose clock stands before 1970 gets no valid certificate or token either way.
+        let seconds = since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
+        let now = seconds.saturating_add(self.shift);
+        self.latest.fetch_max(now, Relaxed).max(now)
+    }
+}

@@ -1,0 +1,111 @@
+//! One connection: reads what is there, serves every whole frame, writes once.
+//!
+//! A stream that is not ours, or a reader who does not read, costs its own connection and nothing
+//! else. Buffers that held calls or replies are wiped before they are used again.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use tgp_token::TokenSession;
+use tgp_vault_client::wire::{self, Door, FRAME_LIMIT, HEADER_LEN, HELLO_LEN, Header};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::operation;
+use crate::vault::{Vault, Worker};
+
+/// A peer has this long to say hello, to finish a frame that it began, and to take a reply.
+const PATIENCE: Duration = Duration::from_secs(10);
+const CHUNK: usize = 64 * 1024;
+/// Replies are written when the input is used up, or when this much has gathered.
+const FLUSH_AT: usize = 1024 * 1024;
+
+/// Serves a connection to its end.
+pub(crate) fn serve(vault: &Vault, session: TokenSession, stream: &UnixStream) -> io::Result<()> {
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut hello = [0; HELLO_LEN];
+    (&*stream).read_exact(&mut hello)?;
+    let door = wire::decode_hello(&hello).map_err(invalid)?;
+    let mut connection = Connection {
+        worker: Worker { vault, session },
+        door,
+        input: Zeroizing::new(Vec::with_capacity(CHUNK)),
+        output: Zeroizing::new(Vec::with_capacity(CHUNK)),
+    };
+    let mut waiting_for_rest = true;
+    loop {
+        let partial = !connection.input.is_empty();
+        if partial != waiting_for_rest {
+            stream.set_read_timeout(partial.then_some(PATIENCE))?;
+            waiting_for_rest = partial;
+        }
+        if !connection.fill(stream)? {
+            return Ok(());
+        }
+        connection.serve_whole_frames(stream)?;
+        connection.flush(stream)?;
+    }
+}
+
+struct Connection<'v> {
+    worker: Worker<'v>,
+    door: Door,
+    input: Zeroizing<Vec<u8>>,
+    output: Zeroizing<Vec<u8>>,
+}
+
+impl Connection<'_> {
+    /// Reads once; false at the end of the stream.
+    fn fill(&mut self, mut stream: &UnixStream) -> io::Result<bool> {
+        let held = self.input.len();
+        self.grow(held + CHUNK);
+        self.input.resize(held + CHUNK, 0);
+        let read = stream.read(&mut self.input[held..]);
+        self.input.truncate(held + *read.as_ref().unwrap_or(&0));
+        Ok(read? > 0)
+    }
+
+    /// As `reserve`, but leaves no copy behind where the octets were.
+    fn grow(&mut self, capacity: usize) {
+        if self.input.capacity() < capacity {
+            let mut larger = Vec::with_capacity(capacity.next_power_of_two());
+            larger.extend_from_slice(&self.input);
+            self.input = Zeroizing::new(larger);
+        }
+    }
+
+    fn serve_whole_frames(&mut self, stream: &UnixStream) -> io::Result<()> {
+        let mut used = 0;
+        while let Some(header) = Header::parse(&self.input[used..]).map_err(invalid)? {
+            let body = used + HEADER_LEN;
+            let end = body + header.body_len;
+            debug_assert!(end - used <= FRAME_LIMIT + 4);
+            let Some(body) = self.input.get(body..end) else {
+                break;
+            };
+            let (id, kind) = (header.id, header.kind);
+            operation::serve(&mut self.worker, self.door, (id, kind), body, &mut self.output);
+            used = end;
+            if self.output.len() >= FLUSH_AT {
+                self.flush(stream)?;
+            }
+        }
+        self.input[..used].zeroize();
+        self.input.drain(..used);
+        Ok(())
+    }
+
+    fn flush(&mut self, mut stream: &UnixStream) -> io::Result<()> {
+        if !self.output.is_empty() {
+            stream.write_all(&self.output)?;
+            // Wipes the octets and keeps the allocation.
+            self.output.zeroize();
+        }
+        Ok(())
+    }
+}
+
+fn invalid(error: wire::FrameError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}

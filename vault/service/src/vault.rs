@@ -1,0 +1,154 @@
+//! What all connections share, and the checks that several operations make.
+
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tgp_authority::{Authorised, Purpose, Signed};
+use tgp_request::token::TokenKeys;
+use tgp_token::TokenSession;
+use tgp_vault_client::wire::{RefusalCode, RequestEnvelope, StatementText};
+use uuid::Uuid;
+
+use crate::certificate::Authority;
+use crate::clock::Clock;
+use crate::counters::Counters;
+use crate::dek::Deks;
+use crate::envelope;
+use crate::failure::Failure;
+use crate::keyring::KeyRing;
+use crate::proofs::{Proof, Proofs};
+use crate::record::{Label, Record};
+use crate::recovery::Recovery;
+use crate::state::{InForce, State, StateStore};
+use crate::token_cache::TokenCache;
+
+pub(crate) struct Vault {
+    pub keys: KeyRing,
+    pub state: StateStore,
+    pub deks: RwLock<Deks>,
+    pub proofs: Mutex<Proofs>,
+    pub tokens: Mutex<TokenCache>,
+    pub token_keys: TokenKeys,
+    pub authority: Authority,
+    pub counters: Counters,
+    pub clock: Clock,
+    pub started: i64,
+    /// Whether a gateway may run as the vault's own user.
+    pub single_domain: bool,
+    pub recovery: Recovery,
+}
+
+/// One connection's thread: it owns a session of its own.
+pub(crate) struct Worker<'a> {
+    pub vault: &'a Vault,
+    pub session: TokenSession,
+}
+
+/// Statements that were checked against one version of the roster.
+pub(crate) struct Order {
+    pub authorised: Authorised,
+    roster_version: u32,
+}
+
+impl Order {
+    /// Spends it in the version of the state that carries it out.
+    pub(crate) fn spend(&self, state: &mut State) -> Result<(), Failure> {
+        if state.roster.version != self.roster_version {
+            return Err(Failure::refused(
+                RefusalCode::StatementInvalid,
+                "the roster changed while this was being checked; try again",
+            ));
+        }
+        Ok(state.spend(&self.authorised)?)
+    }
+}
+
+impl Vault {
+    /// Checks operator statements against the roster in force.
+    pub(crate) fn order(&self, statements: &[StatementText], now: i64) -> Result<Order, Failure> {
+        let in_force = self.state.current();
+        let InForce { state, roster } = &*in_force;
+        let signed = statements
+            .iter()
+            .map(|text| Signed::parse(text.0.as_bytes()))
+            .collect::<Result<Vec<_>, _>>()?;
+        // Nonces are remembered across restarts: what counts is what has been forgotten.
+        let since = state.forgotten_until;
+        let authorised = roster.check(&signed, &state.deployment, &state.vault, now, since)?;
+        Ok(Order {
+            authorised,
+            roster_version: roster.version(),
+        })
+    }
+
+    /// Opens a record that this vault sealed and that nothing newer has replaced.
+    pub(crate) fn open_record<R: Record>(&self, octets: &[u8]) -> Result<R, Failure> {
+        let label = Label::parse(R::KIND, octets)?;
+        let dek = envelope::dek_id(label.sealed)
+            .map_err(|e| Failure::refused(RefusalCode::RecordInvalid, e.to_string()))?;
+        let record: R = self.with_dek(dek, label.tenant, Purpose::Record, |key| {
+            Ok(label.open(key)?)
+        })?;
+        let in_force = self.state.current();
+        let state = &in_force.state;
+        state.check_floor(R::KIND, label.tenant, label.id, label.version)?;
+        Ok(record)
+    }
+
+    /// Uses a loaded key.
+    pub(crate) fn with_dek<T>(
+        &self,
+        id: Uuid,
+        tenant: Uuid,
+        purpose: Purpose,
+        act: impl FnOnce(&[u8; 32]) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        // A key is whole before it is found, so a panic elsewhere leaves the table usable.
+        let deks = self.deks.read().unwrap_or_else(PoisonError::into_inner);
+        act(deks.key(id, tenant, purpose)?)
+    }
+
+    pub(crate) fn proofs(&self) -> MutexGuard<'_, Proofs> {
+        self.proofs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Worker<'_> {
+    /// Spends a verified proof: it is new, and stays spent over a restart.
+    pub(crate) fn spend_proof(&mut self, proof: &Proof<'_>, now: i64) -> Result<(), Failure> {
+        let persisted = self.vault.state.current().state.horizon;
+        if let Some(horizon) = Proofs::horizon_for(proof.created, now, persisted) {
+            let raise = |state: &mut State| {
+                state.horizon = state.horizon.max(horizon);
+                Ok(())
+            };
+            self.vault.state.commit(&mut self.session, now, raise)?;
+        }
+        self.vault.proofs().spend(proof, now)
+    }
+}
+
+/// The proof in a verified head or request.
+macro_rules! proof_of {
+    ($verified:expr) => {
+        $crate::proofs::Proof {
+            keyid: $verified.keyid(),
+            nonce_digest: $verified.nonce_digest(),
+            created: $verified.created(),
+            expires: $verified.expires(),
+        }
+    };
+}
+pub(crate) use proof_of;
+
+/// A request's fields as the signature crate reads them.
+pub(crate) fn headers(request: &RequestEnvelope) -> Result<HeaderMap, Failure> {
+    let malformed = || Failure::refused(RefusalCode::RequestMalformed, "a field is malformed");
+    let mut map = HeaderMap::with_capacity(request.headers.len());
+    for (name, value) in &request.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed())?;
+        let value = HeaderValue::from_str(value).map_err(|_| malformed())?;
+        map.try_append(name, value).map_err(|_| malformed())?;
+    }
+    Ok(map)
+}
