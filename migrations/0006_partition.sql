@@ -56,11 +56,13 @@ begin
   perform set_config('lock_timeout', '200ms', true);
   for name in
     select c.relname from pg_class c join pg_inherits i on i.inhrelid = c.oid
-    where (i.inhparent = 'public.nonce'::regclass
-           -- Kept 15 minutes from the end of its ten, and a minute for the window and the clocks.
-           and (substr(c.relname, 7)::bigint + 1) * 600 < unix - 16 * 60)
-       or (i.inhparent = 'public.token'::regclass
-           and (substr(c.relname, 7)::bigint + 1) * 3600 < unix - 16 * 60)
+    -- When its last row ran out: the end of its ten minutes or its hour. A case, because the terms of an
+    -- `and` are evaluated in any order, and other tables' names hold no such number.
+    where case i.inhparent
+            when 'public.nonce'::regclass then (substr(c.relname, 7)::bigint + 1) * 600
+            when 'public.token'::regclass then (substr(c.relname, 7)::bigint + 1) * 3600
+          -- Kept 15 minutes longer, and one for the window and the clocks.
+          end < unix - 16 * 60
     order by c.relname
   loop
     begin
@@ -90,8 +92,10 @@ declare
 begin
   for name in
     select c.relname from pg_class c join pg_inherits i on i.inhrelid = c.oid
-    where (i.inhparent = 'public.audit'::regclass and to_date(substr(c.relname, 7), 'YYYYMMDD') < keep_from)
-       or (i.inhparent = 'public.outcome'::regclass and to_date(substr(c.relname, 9), 'YYYYMMDD') < keep_from)
+    where case i.inhparent
+            when 'public.audit'::regclass then to_date(substr(c.relname, 7), 'YYYYMMDD')
+            when 'public.outcome'::regclass then to_date(substr(c.relname, 9), 'YYYYMMDD')
+          end < keep_from
     order by c.relname
   loop
     execute format('drop table public.%I', name);

@@ -164,7 +164,7 @@ impl Admission {
         let failures = Arc::new(Failures::default());
         let url: Arc<str> = config.url.into();
         tokio::spawn(writer::run(url.clone(), config.live_nonces, config.clock, waiting));
-        tokio::spawn(outcome::run(url, Arc::downgrade(&failures), ended));
+        tokio::spawn(outcome::run(url, failures.clone(), ended));
         Self { queue, outcomes, failures }
     }
 

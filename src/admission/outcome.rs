@@ -1,7 +1,7 @@
 //! Outcomes of forwarded requests, and the counts of unauthenticated failures: the same kind of batch on
 //! a connection of its own, so that endings never delay beginnings.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -38,7 +38,7 @@ pub(super) struct Waiting {
     pub(super) tell: oneshot::Sender<Result<(), StoreError>>,
 }
 
-pub(super) async fn run(url: Arc<str>, failures: Weak<Failures>, mut queue: mpsc::Receiver<Waiting>) {
+pub(super) async fn run(url: Arc<str>, failures: Arc<Failures>, mut queue: mpsc::Receiver<Waiting>) {
     // Counts of two gateways in one minute are two rows.
     let gateway = Uuid::new_v4();
     let mut line = Line::new(url);
@@ -49,15 +49,12 @@ pub(super) async fn run(url: Arc<str>, failures: Weak<Failures>, mut queue: mpsc
         tokio::select! {
             received = queue.recv_many(&mut batch, BATCH) => {
                 if received == 0 {
-                    return;
+                    // The last handle has gone; what it counted has not been told.
+                    return summarise(&mut line, gateway, &failures).await;
                 }
                 write(&mut line, &mut batch).await;
             }
-            _ = tick.tick() => {
-                if let Some(failures) = failures.upgrade() {
-                    summarise(&mut line, gateway, &failures).await;
-                }
-            }
+            _ = tick.tick() => summarise(&mut line, gateway, &failures).await,
         }
     }
 }

@@ -188,7 +188,8 @@ impl Writer {
         let refused = sqlx::query!(
             r#"
             with r as materialized (
-              select t.*, (created / 600)::int as bucket
+              -- Whatever the wire said must fit; what is not near now is refused below.
+              select t.*, (least(greatest(created, 0), 1000000000000) / 600)::int as bucket
               from unnest($1::smallint[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::uuid[], $7::bigint[],
                           $8::uuid[], $9::text[], $10::bigint[], $11::uuid[], $12::bigint[], $13::text[], $14::text[],
                           $15::bytea[], $16::uuid[], $17::jsonb[], $18::bytea[], $19::bigint[], $20::bigint[],

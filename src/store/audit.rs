@@ -222,14 +222,14 @@ impl Store {
             r#"select coalesce(pg_sequence_last_value($1::text::regclass), 0) as "last!""#,
             log.sequence()
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.connection().await?)
         .await?;
         let writers = sqlx::query_scalar!(
             r#"select virtualtransaction as "writer!" from pg_locks
                where locktype = 'relation' and relation = $1::text::regclass and mode = 'RowExclusiveLock' and granted"#,
             log.table()
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         // A batch takes milliseconds; a writer that takes a second is met by the next poll.
         for pause in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512] {
@@ -241,7 +241,7 @@ impl Store {
                 log.table(),
                 &writers
             )
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.connection().await?)
             .await?;
             if !waiting {
                 return Ok(last);

@@ -29,6 +29,7 @@ pub mod tool;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Postgres, Transaction};
 use uuid::Uuid;
@@ -64,13 +65,18 @@ impl Store {
 
     /// Whether the database answers: what health reports.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query_scalar!("select 1 as \"one!\"").fetch_one(&self.pool).await?;
+        sqlx::query_scalar!("select 1 as \"one!\"").fetch_one(&mut *self.connection().await?).await?;
         Ok(())
     }
 
     /// Begins a change within one tenant; dropped without [`Change::commit`], it leaves nothing.
     pub async fn change(&self, tenant: Uuid) -> Result<Change, StoreError> {
         Ok(Change { tx: self.scope(tenant).await?, tenant })
+    }
+
+    /// A connection that sees no tenant. Whatever keeps us from one is the database's fault, not a query's.
+    async fn connection(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        self.pool.acquire().await.map_err(StoreError::unavailable)
     }
 
     /// A transaction that sees one tenant. Reads drop it when they are done, which rolls back nothing.

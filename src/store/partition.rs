@@ -16,7 +16,7 @@ impl Store {
     /// Once at start, before anything is admitted, and then every minute; several gateways may.
     pub async fn maintain_partitions(&self) -> Result<Maintained, StoreError> {
         let row = sqlx::query!(r#"select made as "made!", dropped as "dropped!" from maintain_partitions()"#)
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.connection().await?)
             .await?;
         Ok(Maintained { made: row.made.unsigned_abs(), dropped: row.dropped.unsigned_abs() })
     }

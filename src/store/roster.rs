@@ -16,7 +16,7 @@ impl Store {
     /// The newest that was recorded here; the one that holds is the vault's.
     pub async fn newest_roster(&self) -> Result<Option<Roster>, StoreError> {
         let row = sqlx::query!("select version, document, statements from roster order by version desc limit 1")
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.connection().await?)
             .await?;
         Ok(row.map(|row| Roster {
             version: super::sealed::unsigned(row.version),
@@ -27,7 +27,9 @@ impl Store {
 
     /// The labels of the keys on record.
     pub async fn key_labels(&self) -> Result<Vec<String>, StoreError> {
-        Ok(sqlx::query_scalar!("select label from key_record order by label, created").fetch_all(&self.pool).await?)
+        Ok(sqlx::query_scalar!("select label from key_record order by label, created")
+            .fetch_all(&mut *self.connection().await?)
+            .await?)
     }
 }
 

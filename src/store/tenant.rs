@@ -21,12 +21,12 @@ impl Store {
 
     /// A certificate names an agent and no tenant.
     pub async fn tenant_of_agent(&self, agent: Uuid) -> Result<Option<Uuid>, StoreError> {
-        Ok(sqlx::query_scalar!("select tenant_of_agent($1)", agent).fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar!("select tenant_of_agent($1)", agent).fetch_one(&mut *self.connection().await?).await?)
     }
 
     /// A called path names a tool and no tenant.
     pub async fn tenant_of_tool(&self, slug: &str) -> Result<Option<Uuid>, StoreError> {
-        Ok(sqlx::query_scalar!("select tenant_of_tool($1)", slug).fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar!("select tenant_of_tool($1)", slug).fetch_one(&mut *self.connection().await?).await?)
     }
 }
 

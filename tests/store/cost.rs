@@ -1,0 +1,73 @@
+//! What a row costs. Not a test of anything: it prints.
+//!
+//!     scripts/with-postgres cargo nextest run -p tgp --test store --run-ignored only --no-capture what_a_row_costs
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use tgp_policy::Permit;
+
+use crate::world::{World, count, spend};
+
+/// User and system time of a process in microseconds, from /proc/<pid>/stat (100 ticks a second).
+fn cpu(pid: &str) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let Some((_, fields)) = stat.rsplit_once(')') else { return 0 };
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    (ticks(11) + ticks(12)) * 10_000
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures, and prints"]
+async fn what_a_row_costs() {
+    const ROWS: usize = 40_000;
+    for waiting in [1, 16, 64] {
+        let world = World::new().await;
+        let mut agents = vec![world.agent];
+        for n in 1..64 {
+            agents.push(world.another_agent(&format!("bot-{n}")).await);
+        }
+        let owner = world.database.owner().await;
+        // Room in the cap: a measurement makes more requests in a minute than an agent may.
+        let admission = world.database.admission_with(0, 1_000_000);
+        let rows = if waiting == 1 { ROWS / 8 } else { ROWS };
+        let one = world.permit().await;
+        admission.admit(one, world.call(), Some(spend())).await.map(drop).unwrap();
+        let pid = count(&owner, "select pid::bigint from pg_stat_activity where application_name = 'tgp admission' and datname = current_database()").await;
+        let pid = pid.to_string();
+
+        let mut permits: Vec<Permit> = Vec::new();
+        let facts = world.facts().await;
+        for _ in 0..rows {
+            permits.push(facts.permit());
+        }
+        let (server, client, begun) = (cpu(&pid), cpu("self"), Instant::now());
+        let mut tasks = tokio::task::JoinSet::new();
+        let share = rows / waiting;
+        for _ in 0..waiting {
+            let (admission, permits) = (admission.clone(), permits.split_off(permits.len() - share));
+            let entries: Vec<_> = (0..share).map(|_| world.call()).collect();
+            tasks.spawn(async move {
+                for (permit, entry) in permits.into_iter().zip(entries) {
+                    admission.admit(permit, entry, Some(spend())).await.map(drop).unwrap();
+                }
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap();
+        }
+        let rows = u64::try_from(rows).unwrap();
+        let took: Duration = begun.elapsed();
+        println!(
+            "{waiting:>3} waiting: {:>3} µs in postgresql, {:>3} µs in the client (test build), {} rows/s",
+            (cpu(&pid) - server) / rows,
+            (cpu("self") - client) / rows,
+            u128::from(rows) * 1_000_000 / took.as_micros()
+        );
+        assert_eq!(
+            count(&owner, "select count(*) from audit where kind = 'call'").await,
+            i64::try_from(rows).unwrap() + 1
+        );
+    }
+}

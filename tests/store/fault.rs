@@ -1,0 +1,140 @@
+//! The database goes away: nothing is admitted, nobody waits for ever, and it heals by itself.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, Executor as _};
+use tgp::admission::AdmissionError;
+use tgp::store::{Store, StoreError};
+
+use crate::world::{Database, World, count, spend};
+
+/// Ends every connection to the database and lets nobody in.
+async fn close(database: &Database) {
+    let mut admin = database.admin().await;
+    let name = database.name();
+    admin.execute(AssertSqlSafe(format!("alter database {name} allow_connections false"))).await.unwrap();
+    admin
+        .execute(AssertSqlSafe(format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
+        )))
+        .await
+        .unwrap();
+}
+
+async fn open(database: &Database) {
+    let name = database.name();
+    database
+        .admin()
+        .await
+        .execute(AssertSqlSafe(format!("alter database {name} allow_connections true")))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn without_the_database_nothing_is_admitted_and_with_it_again_everything_is() {
+    let world = World::new().await;
+    let admission = world.database.admission();
+    admission.admit(world.permit().await, world.call(), Some(spend())).await.map(drop).unwrap();
+    let permits = (world.permit().await, world.permit().await, world.permit().await);
+
+    close(&world.database).await;
+    let begun = Instant::now();
+    let nonce = spend();
+    for permit in [permits.0, permits.1] {
+        let answer = admission.admit(permit, world.call(), Some(nonce.clone())).await.map(drop);
+        assert!(matches!(answer, Err(AdmissionError::Unavailable(StoreError::Unavailable(_)))), "{answer:?}");
+    }
+    assert!(matches!(admission.deny(world.call(), "grant-missing").await, Err(AdmissionError::Unavailable(_))));
+    assert!(matches!(world.store.ping().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(world.store.agent(world.tenant, world.agent).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(world.store.change(world.tenant).await.map(drop), Err(StoreError::Unavailable(_))));
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+
+    open(&world.database).await;
+    let mut again = admission.admit(permits.2, world.call(), Some(nonce.clone())).await.map(drop);
+    for _ in 0..50 {
+        if again.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        again = admission.admit(world.permit().await, world.call(), Some(nonce.clone())).await.map(drop);
+    }
+    again.unwrap();
+    let owner = world.database.owner().await;
+    assert_eq!(count(&owner, "select count(*) from audit where kind = 'call'").await, 2);
+    assert_eq!(count(&owner, "select count(*) from nonce").await, 2);
+}
+
+#[tokio::test]
+async fn a_connection_cut_in_the_middle_of_a_statement_is_unavailable_and_leaves_no_half_state() {
+    let world = World::new().await;
+    let owner = world.database.owner().await;
+    let admission = world.database.admission();
+    let permit = world.permit().await;
+    // The statement waits here for the audit table, and is killed there.
+    let mut lock = owner.begin().await.unwrap();
+    lock.execute("lock table audit in access exclusive mode").await.unwrap();
+    let waiting = tokio::spawn({
+        let (admission, entry) = (admission.clone(), world.call());
+        async move { admission.admit(permit, entry, Some(spend())).await.map(drop) }
+    });
+    let killed = async {
+        loop {
+            let killed: i64 = sqlx::query_scalar(
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                 where datname = current_database() and application_name = 'tgp admission' and wait_event_type = 'Lock'",
+            )
+            .fetch_one(&owner)
+            .await
+            .unwrap();
+            if killed > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), killed).await.unwrap();
+    let answer = waiting.await.unwrap();
+    assert!(matches!(answer, Err(AdmissionError::Unavailable(StoreError::Unavailable(_)))), "{answer:?}");
+    lock.rollback().await.unwrap();
+    assert_eq!(count(&owner, "select count(*) from audit where kind = 'call'").await, 0);
+    assert_eq!(count(&owner, "select count(*) from nonce").await, 0);
+    admission.admit(world.permit().await, world.call(), Some(spend())).await.map(drop).unwrap();
+}
+
+#[tokio::test]
+async fn a_statement_that_never_ends_is_given_up() {
+    let world = World::new().await;
+    let owner = world.database.owner().await;
+    let admission = world.database.admission();
+    let permit = world.permit().await;
+    let mut lock = owner.begin().await.unwrap();
+    lock.execute("lock table audit in access exclusive mode").await.unwrap();
+    let begun = Instant::now();
+    let answer = admission.admit(permit, world.call(), Some(spend())).await.map(drop);
+    assert!(matches!(answer, Err(AdmissionError::Unavailable(StoreError::Unavailable(_)))), "{answer:?}");
+    assert!(begun.elapsed() < Duration::from_secs(7));
+    lock.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_change_that_is_not_committed_never_happened() {
+    let world = World::new().await;
+    let mut change = world.store.change(world.tenant).await.unwrap();
+    change.insert_tool(&crate::world::new_tool("calendar")).await.unwrap();
+    drop(change);
+    assert!(world.store.tool(world.tenant, "calendar").await.unwrap().is_none());
+    let owner = world.database.owner().await;
+    assert_eq!(count(&owner, "select count(*) from audit").await, 1, "that of the world's making alone");
+}
+
+#[tokio::test]
+async fn a_url_that_leads_nowhere_is_refused_at_start_without_its_password() {
+    let url = "postgres://tgp_gateway:hunter2@localhost/nowhere?host=/nonexistent";
+    let error = Store::connect(url).await.map(drop).unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+    let error = Store::connect("not a url, hunter2").await.map(drop).unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+}
