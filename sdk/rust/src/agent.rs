@@ -157,7 +157,7 @@ impl Agent {
     pub async fn tools(&self) -> Result<Vec<Tool>, ClientError> {
         let transport = self.transport().await?;
         let reply = transport.send(Method::GET, "/v1/tools", HeaderMap::new(), Bytes::new()).await?;
-        Ok(reply.json::<ToolList>().await?.into())
+        Ok(reply.json::<ToolList>().await?.tools)
     }
 
     /// One of them.

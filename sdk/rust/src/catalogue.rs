@@ -28,18 +28,8 @@ impl Tool {
     }
 }
 
-/// `GET /v1/tools` answers a list, bare or as the member `tools`.
+/// What `GET /v1/tools` answers.
 #[derive(Deserialize)]
-#[serde(untagged)]
-pub(crate) enum ToolList {
-    Bare(Vec<Tool>),
-    Member { tools: Vec<Tool> },
-}
-
-impl From<ToolList> for Vec<Tool> {
-    fn from(list: ToolList) -> Self {
-        match list {
-            ToolList::Bare(tools) | ToolList::Member { tools } => tools,
-        }
-    }
+pub(crate) struct ToolList {
+    pub tools: Vec<Tool>,
 }

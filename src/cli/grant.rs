@@ -1,0 +1,185 @@
+//! `tgp grant`: what an agent may do, each signed by a granter.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use tgp_authority::{ActionPattern, Grant as GrantOrder, Operation, RecordKind, Revoke};
+use tgp_client::unix_now;
+use tgp_request::name::Slug;
+use uuid::Uuid;
+
+use super::client::{OperatorClient, date, escape, joined, member, rows, uuid};
+use super::context::OperatorArgs;
+use super::output::{Output, Table, count, facts};
+use super::time::Span;
+use super::{CliError, agent, block_on, time};
+
+/// Validity begins a little in the past: the gateway's clock may be behind this one.
+const CLOCK_DIFFERENCE: i64 = 60;
+
+#[derive(Args)]
+pub struct Grant {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Let an agent take actions at a tool
+    Add(Add),
+    /// List grants
+    List(List),
+    /// Withdraw a grant: the next call under it is refused
+    Revoke {
+        /// The grant's UUID
+        grant: Uuid,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+}
+
+#[derive(Args)]
+struct Add {
+    /// Handle or UUID
+    agent: String,
+    tool: Slug,
+    /// An action, or a pattern in which `*` stands for anything; may be repeated
+    #[arg(long = "action", value_name = "PATTERN", required = true)]
+    actions: Vec<ActionPattern>,
+    /// How long it is good
+    #[arg(long = "for", value_name = "TIME", default_value = "30d")]
+    lifetime: Span,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+#[derive(Args)]
+struct List {
+    /// Only this agent's (handle or UUID)
+    #[arg(long)]
+    agent: Option<String>,
+    /// Only at this tool
+    #[arg(long)]
+    tool: Option<Slug>,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+impl Grant {
+    pub fn run(self, output: &Output) -> Result<(), CliError> {
+        block_on(async {
+            match self.verb {
+                Verb::Add(verb) => verb.run(output).await,
+                Verb::List(verb) => verb.run(output).await,
+                Verb::Revoke { grant, operator } => revoke(grant, &operator, output).await,
+            }
+        })
+    }
+}
+
+impl Add {
+    async fn run(self, output: &Output) -> Result<(), CliError> {
+        let client = OperatorClient::open(&self.operator).await?;
+        let found = agent::find(&client, &self.agent).await?;
+        let now = unix_now();
+        let not_after = now + self.lifetime.0;
+        let mut actions = self.actions.clone();
+        actions.sort();
+        actions.dedup();
+        let order = GrantOrder {
+            grant: Uuid::new_v4(),
+            version: 1,
+            tenant: uuid(&found, "tenant")?,
+            agent: uuid(&found, "agent")?,
+            tool: self.tool.clone(),
+            resource: format!("{}/t/{}", client.deployment.issuer, self.tool),
+            actions,
+            not_before: now - CLOCK_DIFFERENCE,
+            not_after,
+        };
+        let statement = client.sign(&Operation::Grant(order.clone()))?;
+        let grant: Value = client.post("/v1/grants", &json!({ "statement": statement })).await?;
+        output.show(&grant, || {
+            let patterns: Vec<_> = order.actions.iter().map(ActionPattern::as_str).collect();
+            format!(
+                "granted\n{}\nnext, as the agent\n  tgp call {} {} --agent DIR\n",
+                facts(&[
+                    ("agent", format!("{} ({})", member(&found, "handle"), order.agent)),
+                    ("tool", order.tool.to_string()),
+                    ("actions", patterns.join(" ")),
+                    ("until", time::text(not_after)),
+                    ("grant", order.grant.to_string()),
+                ]),
+                order.tool,
+                patterns.iter().find(|pattern| !pattern.contains('*')).unwrap_or(&"ACTION"),
+            )
+        })
+    }
+}
+
+impl List {
+    async fn run(self, output: &Output) -> Result<(), CliError> {
+        let client = OperatorClient::open(&self.operator).await?;
+        let mut query = Vec::new();
+        if let Some(name) = &self.agent {
+            query.push(format!("agent={}", escape(&member(&agent::find(&client, name).await?, "agent"))));
+        }
+        if let Some(tool) = &self.tool {
+            query.push(format!("tool={tool}"));
+        }
+        let path = if query.is_empty() { "/v1/grants".to_owned() } else { format!("/v1/grants?{}", query.join("&")) };
+        let grants: Value = client.get(&path).await?;
+        output.show(&grants, || {
+            let mut table = Table::new(&["AGENT", "TOOL", "ACTIONS", "STATE", "UNTIL", "GRANT"]);
+            for grant in rows(&grants) {
+                table.row([
+                    Some(member(grant, "handle")).filter(|handle| !handle.is_empty()).unwrap_or_else(|| member(grant, "agent")),
+                    member(grant, "tool"),
+                    joined(grant, "actions"),
+                    state(grant, unix_now()).to_owned(),
+                    date(grant, "not_after"),
+                    member(grant, "grant"),
+                ]);
+            }
+            if table.is_empty() {
+                return "no grants\nnext: tgp grant add AGENT TOOL --action ACTION\n".to_owned();
+            }
+            format!("{}\n{}\n", table.text(), count(rows(&grants).len(), "grant"))
+        })
+    }
+}
+
+fn state(grant: &Value, now: i64) -> &'static str {
+    let bound = |name: &str| grant[name].as_i64();
+    match () {
+        () if grant["revoked"] == true || grant["status"] == "revoked" => "revoked",
+        () if bound("not_after").is_some_and(|end| now >= end) => "ended",
+        () if bound("not_before").is_some_and(|begin| now < begin) => "not yet",
+        () => "active",
+    }
+}
+
+async fn revoke(grant: Uuid, operator: &OperatorArgs, output: &Output) -> Result<(), CliError> {
+    let client = OperatorClient::open(operator).await?;
+    let grants: Value = client.get("/v1/grants").await?;
+    let id = grant.to_string();
+    let found = rows(&grants).iter().find(|row| row["grant"] == id.as_str());
+    let found = found.ok_or_else(|| CliError::failed(format!("there is no grant {grant}")).hint("`tgp grant list` shows them"))?;
+    let order = Revoke { tenant: uuid(found, "tenant")?, kind: RecordKind::Grant, id };
+    let statement = client.sign(&Operation::Revoke(order))?;
+    let revoked: Value = client.post(&format!("/v1/grants/{grant}/revoke"), &json!({ "statement": statement })).await?;
+    output.show(&revoked, || format!("revoked {grant}: the next call under it is refused\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grants_state_is_what_holds_now() {
+        let grant = json!({ "not_before": 10, "not_after": 20, "status": "active" });
+        for (now, expected) in [(9, "not yet"), (10, "active"), (19, "active"), (20, "ended")] {
+            assert_eq!(state(&grant, now), expected);
+        }
+        assert_eq!(state(&json!({ "not_before": 10, "not_after": 20, "revoked": true }), 15), "revoked");
+    }
+}
