@@ -20,15 +20,14 @@ use x509_cert::der::flagset::FlagSet;
 use x509_cert::der::{Decode, DecodePem, Encode, EncodePem, pem::LineEnding};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages,
-    SubjectAltName, SubjectKeyIdentifier,
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
+    SubjectKeyIdentifier,
 };
 use x509_cert::ext::{Extension, ToExtension};
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::{
-    AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, SubjectPublicKeyInfoOwned,
-    SubjectPublicKeyInfoRef,
+    AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef,
 };
 use x509_cert::time::{Time, Validity};
 use x509_cert::{Certificate, TbsCertificate};
@@ -82,11 +81,7 @@ impl Authority {
         let key = VerifyingKey::from_sec1_bytes(sec1).map_err(encoding)?;
         // A trust domain is letters, digits, dots and dashes: nothing to escape.
         let name = Name::from_str(&format!("CN=TGP agent CA {trust_domain}")).map_err(encoding)?;
-        let profile = Profile {
-            issuer: name.clone(),
-            subject: name,
-            kind: Kind::Authority,
-        };
+        let profile = Profile { issuer: name.clone(), subject: name, kind: Kind::Authority };
         let validity = validity(now, CA_DAYS * DAY_S)?;
         let certificate = build(profile, spki(&key)?, &key, serial, validity, sign)?;
         Ok(Authority { certificate, key })
@@ -164,10 +159,7 @@ pub(crate) fn hex(octets: &[u8]) -> String {
 
 enum Kind {
     Authority,
-    Leaf {
-        usage: ObjectIdentifier,
-        names: Vec<GeneralName>,
-    },
+    Leaf { usage: ObjectIdentifier, names: Vec<GeneralName> },
 }
 
 struct Profile {
@@ -197,25 +189,16 @@ impl BuilderProfile for Profile {
             key_identifier: Some(key_identifier(&issuer_key)?),
             ..AuthorityKeyIdentifier::default()
         };
-        let mut all = vec![
-            (&own).to_extension(subject, &[])?,
-            (&issuer).to_extension(subject, &[])?,
-        ];
+        let mut all = vec![(&own).to_extension(subject, &[])?, (&issuer).to_extension(subject, &[])?];
         match &self.kind {
             Kind::Authority => {
-                let constraints = BasicConstraints {
-                    ca: true,
-                    path_len_constraint: Some(0),
-                };
+                let constraints = BasicConstraints { ca: true, path_len_constraint: Some(0) };
                 let usage = KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign);
                 all.push((true, &constraints).to_extension(subject, &[])?);
                 all.push((&usage).to_extension(subject, &[])?);
             }
             Kind::Leaf { usage, names } => {
-                let constraints = BasicConstraints {
-                    ca: false,
-                    path_len_constraint: None,
-                };
+                let constraints = BasicConstraints { ca: false, path_len_constraint: None };
                 let bits = KeyUsage(FlagSet::from(KeyUsages::DigitalSignature));
                 all.push((true, &constraints).to_extension(subject, &[])?);
                 all.push((&bits).to_extension(subject, &[])?);
@@ -247,10 +230,7 @@ impl p256::ecdsa::signature::Keypair for Signer<'_> {
 
 impl DynSignatureAlgorithmIdentifier for Signer<'_> {
     fn signature_algorithm_identifier(&self) -> x509_cert::spki::Result<AlgorithmIdentifierOwned> {
-        Ok(AlgorithmIdentifierOwned {
-            oid: ECDSA_WITH_SHA256,
-            parameters: None,
-        })
+        Ok(AlgorithmIdentifierOwned { oid: ECDSA_WITH_SHA256, parameters: None })
     }
 }
 
@@ -266,8 +246,7 @@ fn build<S>(
     serial[0] = (serial[0] & 0x3f) | 0x40;
     let serial = SerialNumber::new(&serial).map_err(encoding)?;
     let signer = Signer(issuer);
-    let mut builder =
-        CertificateBuilder::new(profile, serial, validity, spki).map_err(encoding)?;
+    let mut builder = CertificateBuilder::new(profile, serial, validity, spki).map_err(encoding)?;
     let tbs = builder.finalize(&signer).map_err(encoding)?;
     let raw = sign(&Sha256::digest(&tbs).into()).map_err(CertificateError::Signer)?;
     let der = der_signature(&raw).map_err(CertificateError::Encoding)?;
@@ -300,9 +279,7 @@ fn host<S>(name: &str) -> Result<GeneralName, CertificateError<S>> {
 }
 
 fn to_pem(certificate: &Certificate) -> String {
-    certificate
-        .to_pem(LineEnding::LF)
-        .expect("a certificate that was built or parsed encodes")
+    certificate.to_pem(LineEnding::LF).expect("a certificate that was built or parsed encodes")
 }
 
 fn encoding<S>(error: impl std::fmt::Display) -> CertificateError<S> {
@@ -359,15 +336,10 @@ mod tests {
         assert_eq!(again.sec1(), point(&key));
         verify(&ca.certificate, key.verifying_key());
         let tbs = ca.certificate.tbs_certificate();
-        let (critical, constraints) = tbs
-            .get_extension::<BasicConstraints>()
-            .expect("parses")
-            .expect("present");
+        let (critical, constraints) = tbs.get_extension::<BasicConstraints>().expect("parses").expect("present");
         assert!(critical && constraints.ca);
         assert_eq!(constraints.path_len_constraint, Some(0));
-        let name_constraints = tbs
-            .get_extension::<x509_cert::ext::pkix::NameConstraints>()
-            .expect("parses");
+        let name_constraints = tbs.get_extension::<x509_cert::ext::pkix::NameConstraints>().expect("parses");
         assert!(name_constraints.is_none());
     }
 
@@ -377,12 +349,9 @@ mod tests {
         let ca = authority(&key);
         let agent = SigningKey::generate();
         let spki = spki_der(&point(&agent)).expect("a point");
-        let id: SpiffeId = "spiffe://tgp.example/agent/0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d"
-            .parse()
-            .expect("a SPIFFE ID");
-        let issued = ca
-            .issue(&Subject::Client(&id), &spki, [0; 16], NOW, signer(&key))
-            .expect("issues");
+        let id: SpiffeId =
+            "spiffe://tgp.example/agent/0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d".parse().expect("a SPIFFE ID");
+        let issued = ca.issue(&Subject::Client(&id), &spki, [0; 16], NOW, signer(&key)).expect("issues");
         let leaf = first(&issued.chain);
         verify(&leaf, key.verifying_key());
         let tbs = leaf.tbs_certificate();
@@ -390,21 +359,12 @@ mod tests {
         let not_after = tbs.validity().not_after.to_unix_duration().as_secs();
         assert_eq!(not_after - not_before, 86_400);
         assert_eq!(not_before, 1_800_000_000 - 60);
-        let (critical, san) = tbs
-            .get_extension::<SubjectAltName>()
-            .expect("parses")
-            .expect("present");
+        let (critical, san) = tbs.get_extension::<SubjectAltName>().expect("parses").expect("present");
         assert!(critical);
         assert_eq!(san.0, [uri::<Infallible>(&id.to_string()).expect("ASCII")]);
-        let (_, usage) = tbs
-            .get_extension::<ExtendedKeyUsage>()
-            .expect("parses")
-            .expect("present");
+        let (_, usage) = tbs.get_extension::<ExtendedKeyUsage>().expect("parses").expect("present");
         assert_eq!(usage.0, [CLIENT_AUTH]);
-        let (_, constraints) = tbs
-            .get_extension::<BasicConstraints>()
-            .expect("parses")
-            .expect("present");
+        let (_, constraints) = tbs.get_extension::<BasicConstraints>().expect("parses").expect("present");
         assert!(!constraints.ca);
         let carried = tbs.subject_public_key_info().to_der().expect("encodes");
         assert_eq!(carried, spki);
@@ -418,15 +378,9 @@ mod tests {
         let ca = authority(&key);
         let names = ["gateway.example".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         let spki = spki_der(&point(&SigningKey::generate())).expect("a point");
-        let issued = ca
-            .issue(&Subject::Server(&names), &spki, [9; 16], NOW, signer(&key))
-            .expect("issues");
+        let issued = ca.issue(&Subject::Server(&names), &spki, [9; 16], NOW, signer(&key)).expect("issues");
         let leaf = first(&issued.chain);
-        let (_, san) = leaf
-            .tbs_certificate()
-            .get_extension::<SubjectAltName>()
-            .expect("parses")
-            .expect("present");
+        let (_, san) = leaf.tbs_certificate().get_extension::<SubjectAltName>().expect("parses").expect("present");
         assert!(matches!(san.0[0], GeneralName::DnsName(_)));
         assert!(matches!(&san.0[1], GeneralName::IpAddress(a) if a.as_bytes() == [127, 0, 0, 1]));
         assert!(matches!(&san.0[2], GeneralName::IpAddress(a) if a.as_bytes().len() == 16));

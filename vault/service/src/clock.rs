@@ -13,10 +13,7 @@ pub(crate) struct Clock {
 impl Clock {
     /// A clock that is ahead of the system's by `shift` seconds; 0 but for tests.
     pub(crate) fn shifted(shift: i64) -> Self {
-        Clock {
-            shift,
-            latest: AtomicI64::new(0),
-        }
+        Clock { shift, latest: AtomicI64::new(0) }
     }
 
     pub(crate) fn now(&self) -> i64 {

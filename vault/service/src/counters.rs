@@ -22,10 +22,7 @@ pub(crate) struct Counters(Vec<Row>);
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        let row = |op: &Op| Row {
-            op: *op,
-            by_ending: Default::default(),
-        };
+        let row = |op: &Op| Row { op: *op, by_ending: Default::default() };
         Counters(Op::ALL.iter().map(row).collect())
     }
 

@@ -36,12 +36,7 @@ struct Loaded {
 
 impl Deks {
     /// The key, if it is this tenant's and for this purpose.
-    pub(crate) fn key(
-        &self,
-        id: Uuid,
-        tenant: Uuid,
-        purpose: Purpose,
-    ) -> Result<&[u8; 32], Failure> {
+    pub(crate) fn key(&self, id: Uuid, tenant: Uuid, purpose: Purpose) -> Result<&[u8; 32], Failure> {
         let loaded = self.by_id.get(&id).ok_or(Failure::DekUnknown(id))?;
         if loaded.tenant != tenant || loaded.purpose != purpose {
             return Err(Failure::refused(
@@ -53,13 +48,7 @@ impl Deks {
     }
 
     /// Keeps an unwrapped key.
-    pub(crate) fn insert(
-        &mut self,
-        id: Uuid,
-        tenant: Uuid,
-        purpose: Purpose,
-        key: &[u8; 32],
-    ) -> Result<(), Failure> {
+    pub(crate) fn insert(&mut self, id: Uuid, tenant: Uuid, purpose: Purpose, key: &[u8; 32]) -> Result<(), Failure> {
         if self.by_id.contains_key(&id) {
             return Ok(());
         }
@@ -67,11 +56,7 @@ impl Deks {
             return Err(Failure::Unavailable("too many data encryption keys are loaded".into()));
         }
         let slot = self.room.put(key);
-        let loaded = Loaded {
-            tenant,
-            purpose,
-            slot,
-        };
+        let loaded = Loaded { tenant, purpose, slot };
         self.by_id.insert(id, loaded);
         Ok(())
     }
@@ -108,12 +93,8 @@ pub(crate) fn unwrap(
     deployment: &str,
     dek: &WrappedDek,
 ) -> Result<(Purpose, Zeroizing<[u8; 32]>), Failure> {
-    let refused = || {
-        Failure::refused(
-            RefusalCode::DekRefused,
-            "this is not a data encryption key that this vault wrapped",
-        )
-    };
+    let refused =
+        || Failure::refused(RefusalCode::DekRefused, "this is not a data encryption key that this vault wrapped");
     let purpose = purpose_of(&dek.purpose).ok_or_else(refused)?;
     if dek.kek_version != keys.current_kek {
         return Err(refused());
@@ -128,13 +109,7 @@ pub(crate) fn unwrap(
 }
 
 fn aad(deployment: &str, dek: &WrappedDek) -> Vec<u8> {
-    let WrappedDek {
-        id,
-        tenant,
-        purpose,
-        kek_version,
-        wrapped: _,
-    } = dek;
+    let WrappedDek { id, tenant, purpose, kek_version, wrapped: _ } = dek;
     let mut aad = Vec::with_capacity(128);
     for part in [
         DOMAIN,
@@ -158,7 +133,5 @@ fn purpose_text(purpose: Purpose) -> &'static str {
 }
 
 fn purpose_of(text: &str) -> Option<Purpose> {
-    [Purpose::Record, Purpose::Metadata]
-        .into_iter()
-        .find(|purpose| purpose_text(*purpose) == text)
+    [Purpose::Record, Purpose::Metadata].into_iter().find(|purpose| purpose_text(*purpose) == text)
 }

@@ -98,7 +98,12 @@ impl Connection<'_> {
 
     fn flush(&mut self, mut stream: &UnixStream) -> io::Result<()> {
         if !self.output.is_empty() {
-            stream.write_all(&self.output)?;
+            // A blocking write is short only when its patience was over: trying on would be patient
+            // once more for every piece that a slow reader takes.
+            let written = stream.write(&self.output)?;
+            if written < self.output.len() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read"));
+            }
             // Wipes the octets and keeps the allocation.
             self.output.zeroize();
         }

@@ -59,10 +59,7 @@ impl Fresh {
     pub(crate) fn random() -> std::io::Result<Self> {
         let octets = crate::random::octets::<44>()?;
         let (salt, nonce) = octets.split_at(32);
-        Ok(Fresh {
-            salt: salt.try_into().expect("32 octets"),
-            nonce: nonce.try_into().expect("12 octets"),
-        })
+        Ok(Fresh { salt: salt.try_into().expect("32 octets"), nonce: nonce.try_into().expect("12 octets") })
     }
 }
 
@@ -80,13 +77,7 @@ pub(crate) fn dek_id(sealed: &[u8]) -> Result<Uuid, EnvelopeError> {
 }
 
 /// Seals a value for its place.
-pub(crate) fn seal(
-    dek: &[u8; 32],
-    id: Uuid,
-    place: Place<'_>,
-    fresh: Fresh,
-    plaintext: &[u8],
-) -> Vec<u8> {
+pub(crate) fn seal(dek: &[u8; 32], id: Uuid, place: Place<'_>, fresh: Fresh, plaintext: &[u8]) -> Vec<u8> {
     let derived = derive(dek, &fresh.salt);
     let mut out = Vec::with_capacity(HEADER_LEN + plaintext.len() + TAG_LEN);
     out.extend_from_slice(MAGIC);
@@ -96,10 +87,7 @@ pub(crate) fn seal(
     out.extend_from_slice(&derived[32..]);
     out.extend_from_slice(&fresh.nonce);
     let aad = aad(&out, place);
-    let payload = Payload {
-        msg: plaintext,
-        aad: &aad,
-    };
+    let payload = Payload { msg: plaintext, aad: &aad };
     let ciphertext = cipher(&derived)
         .encrypt(&Nonce::from(fresh.nonce), payload)
         .expect("a frame's plaintext is far below GCM's limit");
@@ -108,11 +96,7 @@ pub(crate) fn seal(
 }
 
 /// Opens what was sealed for this very place with this key.
-pub(crate) fn open(
-    dek: &[u8; 32],
-    place: Place<'_>,
-    sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
+pub(crate) fn open(dek: &[u8; 32], place: Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
     dek_id(sealed)?;
     let (header, ciphertext) = sealed.split_at(HEADER_LEN);
     let derived = derive(dek, &header[SALT_AT..COMMITMENT_AT]);
@@ -121,21 +105,13 @@ pub(crate) fn open(
         return Err(EnvelopeError::Mismatch);
     }
     let nonce: [u8; 12] = header[NONCE_AT..].try_into().expect("12 octets");
-    let payload = Payload {
-        msg: ciphertext,
-        aad: &aad(header, place),
-    };
-    cipher(&derived)
-        .decrypt(&Nonce::from(nonce), payload)
-        .map(Zeroizing::new)
-        .map_err(|_| EnvelopeError::Mismatch)
+    let payload = Payload { msg: ciphertext, aad: &aad(header, place) };
+    cipher(&derived).decrypt(&Nonce::from(nonce), payload).map(Zeroizing::new).map_err(|_| EnvelopeError::Mismatch)
 }
 
 fn derive(dek: &[u8; 32], salt: &[u8]) -> Zeroizing<[u8; 64]> {
     let mut okm = Zeroizing::new([0; 64]);
-    Hkdf::<Sha256>::new(Some(salt), dek)
-        .expand(INFO, &mut *okm)
-        .expect("64 octets are within HKDF's limit");
+    Hkdf::<Sha256>::new(Some(salt), dek).expand(INFO, &mut *okm).expect("64 octets are within HKDF's limit");
     okm
 }
 
@@ -145,13 +121,7 @@ fn cipher(derived: &[u8; 64]) -> Aes256Gcm {
 }
 
 fn aad(header: &[u8], place: Place<'_>) -> Vec<u8> {
-    let Place {
-        tenant,
-        table,
-        column,
-        key,
-        version,
-    } = place;
+    let Place { tenant, table, column, key, version } = place;
     let mut aad = Vec::with_capacity(header.len() + 64 + table.len() + column.len() + key.len());
     aad.extend_from_slice(header);
     aad.extend_from_slice(tenant.as_bytes());
@@ -180,13 +150,7 @@ mod tests {
     const ID: Uuid = Uuid::from_u128(9);
 
     fn place() -> Place<'static> {
-        Place {
-            tenant: Uuid::from_u128(1),
-            table: "agent",
-            column: "name",
-            key: "a-1",
-            version: 1,
-        }
+        Place { tenant: Uuid::from_u128(1), table: "agent", column: "name", key: "a-1", version: 1 }
     }
 
     fn fresh() -> Fresh {

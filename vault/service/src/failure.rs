@@ -46,9 +46,7 @@ impl From<std::io::Error> for Failure {
 impl From<AuthorityError> for Failure {
     fn from(error: AuthorityError) -> Self {
         let code = match error {
-            AuthorityError::Expired { .. } | AuthorityError::TooFarAhead { .. } => {
-                RefusalCode::StatementExpired
-            }
+            AuthorityError::Expired { .. } | AuthorityError::TooFarAhead { .. } => RefusalCode::StatementExpired,
             AuthorityError::QuorumMissing { .. } => RefusalCode::QuorumMissing,
             _ => RefusalCode::StatementInvalid,
         };

@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use tgp_authority::{
-    Operator, OperatorKey, OperatorKeyEntry, Role as OperatorRole, Roster, RosterDoc, Tenants,
-};
+use tgp_authority::{Operator, OperatorKey, OperatorKeyEntry, Role as OperatorRole, Roster, RosterDoc, Tenants};
 use tgp_request::name::TrustDomain;
 use tgp_token::{KeyOps, Token, TokenConfig};
 use tgp_vault_client::wire::KeyEntry;
@@ -75,13 +73,7 @@ pub fn first_roster(
 /// When there is a state file or a key already, or anything cannot be made. Keys that were made
 /// before a failure stay in the token: it is for people to say what becomes of them.
 pub fn init(options: InitOptions) -> Result<InitReport, VaultError> {
-    let InitOptions {
-        token,
-        state: path,
-        vault,
-        roster,
-        server_names,
-    } = options;
+    let InitOptions { token, state: path, vault, roster, server_names } = options;
     let configuration = |e: tgp_authority::AuthorityError| VaultError::Configuration(e.to_string());
     let checked = Roster::try_from(roster.clone()).map_err(configuration)?;
     if roster.version != 1 {
@@ -97,19 +89,13 @@ pub fn init(options: InitOptions) -> Result<InitReport, VaultError> {
     let keys = KeyRing::find(&mut session)?;
 
     let serial = || crate::random::octets().map_err(VaultError::system("random octets"));
-    let authority = Authority::create(
-        &roster.trust_domain,
-        &keys.agent_ca_sec1,
-        serial()?,
-        now,
-        |digest| session.sign_p256(&keys.agent_ca, digest),
-    )
+    let authority = Authority::create(&roster.trust_domain, &keys.agent_ca_sec1, serial()?, now, |digest| {
+        session.sign_p256(&keys.agent_ca, digest)
+    })
     .map_err(certificate)?;
     let subject = Subject::Server(&server_names);
     let server = authority
-        .issue(&subject, &keys.server_spki, serial()?, now, |digest| {
-            session.sign_p256(&keys.agent_ca, digest)
-        })
+        .issue(&subject, &keys.server_spki, serial()?, now, |digest| session.sign_p256(&keys.agent_ca, digest))
         .map_err(certificate)?;
 
     let state = State {
@@ -130,8 +116,7 @@ pub fn init(options: InitOptions) -> Result<InitReport, VaultError> {
         deployment: state.deployment.clone(),
         vault,
         ca_pem: state.ca_pem.clone(),
-        roster: serde_json::to_string(checked.doc())
-            .map_err(|e| VaultError::Configuration(e.to_string()))?,
+        roster: serde_json::to_string(checked.doc()).map_err(|e| VaultError::Configuration(e.to_string()))?,
         keys: entries(&mut session, keys.pins())?,
     };
     StateStore::create(path, keys.state_mac.clone(), &mut session, state)?;
@@ -142,10 +127,7 @@ pub fn init(options: InitOptions) -> Result<InitReport, VaultError> {
 ///
 /// # Errors
 /// When the token cannot be opened, or the state file is not this token's.
-pub fn key_list(
-    token: &TokenConfig,
-    state: Option<PathBuf>,
-) -> Result<Vec<KeyEntry>, VaultError> {
+pub fn key_list(token: &TokenConfig, state: Option<PathBuf>) -> Result<Vec<KeyEntry>, VaultError> {
     let token = Token::open(token)?;
     let mut session = token.session()?;
     let pins = match state {

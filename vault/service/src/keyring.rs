@@ -58,8 +58,7 @@ impl KeyRing {
         let (blind_index, _) = secret(session, Role::BlindIndex)?;
         let log_signing = found(session, Role::LogSigning)?;
         pins.push(pin(&log_signing, &session.fingerprint(&log_signing)?));
-        let token_key =
-            TokenKey::from_sec1(&token_point).map_err(|e| wrong(&token_signing, e.to_string()))?;
+        let token_key = TokenKey::from_sec1(&token_point).map_err(|e| wrong(&token_signing, e.to_string()))?;
         Ok(KeyRing {
             token_signing,
             token_kid: token_key.kid().to_owned(),
@@ -87,10 +86,7 @@ impl KeyRing {
     /// Refuses a token whose keys are not the pinned ones.
     pub(crate) fn check(&self, pinned: &[Pin]) -> Result<(), VaultError> {
         for found in &self.pins {
-            let refused = |why: &str| VaultError::Pin {
-                label: found.label.clone(),
-                why: why.to_owned(),
-            };
+            let refused = |why: &str| VaultError::Pin { label: found.label.clone(), why: why.to_owned() };
             match pinned.iter().find(|pin| pin.label == found.label) {
                 None => return Err(refused("the state file does not pin it")),
                 Some(pin) if pin != found => {
@@ -133,16 +129,9 @@ fn found(session: &mut TokenSession, role: Role) -> Result<KeyRef, VaultError> {
 }
 
 fn pin(key: &KeyRef, fingerprint: &[u8]) -> Pin {
-    Pin {
-        label: key.label().to_owned(),
-        id: hex(key.id()),
-        fingerprint: hex(fingerprint),
-    }
+    Pin { label: key.label().to_owned(), id: hex(key.id()), fingerprint: hex(fingerprint) }
 }
 
 fn wrong(key: &KeyRef, why: String) -> VaultError {
-    VaultError::Pin {
-        label: key.label().to_owned(),
-        why,
-    }
+    VaultError::Pin { label: key.label().to_owned(), why }
 }

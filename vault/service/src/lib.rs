@@ -34,4 +34,4 @@ pub use init::{InitOptions, InitReport, first_roster, init, key_list};
 pub use serve::{ServeOptions, serve};
 pub use socket::Stop;
 pub use state::StateError;
-pub use tgp_token::{Pin, TokenConfig};
+pub use tgp_token::{Pin, TokenConfig, softhsm};

@@ -19,7 +19,6 @@ impl Drop for Page {
 #[derive(Default)]
 pub(crate) struct Room {
     // Boxed, so that a page keeps its address when the list grows.
-    #[expect(clippy::vec_box, reason = "a locked page must not move")]
     pages: Vec<Box<Page>>,
     used: usize,
     refused: bool,

@@ -17,9 +17,9 @@ mod tls;
 
 use serde::Serialize;
 use tgp_vault_client::wire::{
-    self, BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Door, Enrol, Health,
-    Inventory, LoadDek, MintToken, NewDek, Op, Open, Refusal, RefusalCode, Release, Renew, Revoke,
-    Seal, SetCredential, SetGrant, SetRoster, Status, TlsSign,
+    self, BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Door, Enrol, Health, Inventory, LoadDek,
+    MintToken, NewDek, Op, Open, Refusal, RefusalCode, Release, Renew, Revoke, Seal, SetCredential, SetGrant,
+    SetRoster, Status, TlsSign,
 };
 
 use crate::counters::Ending;
@@ -29,13 +29,7 @@ use crate::vault::Worker;
 pub(crate) use inventory::entries;
 
 /// Serves one frame that came through `door` and appends its reply to `out`.
-pub(crate) fn serve(
-    worker: &mut Worker<'_>,
-    door: Door,
-    (id, kind): (u64, u8),
-    body: &[u8],
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn serve(worker: &mut Worker<'_>, door: Door, (id, kind): (u64, u8), body: &[u8], out: &mut Vec<u8>) {
     let Some(op) = Op::from_byte(kind) else {
         let refusal = Refusal::new(RefusalCode::OperationUnknown, "there is no such operation");
         return append(out, id, Status::Refused, &refusal);
@@ -45,12 +39,7 @@ pub(crate) fn serve(
         worker.vault.counters.count(op, Ending::Refused);
         return append(out, id, Status::Refused, &Refusal::new(RefusalCode::WrongDoor, text));
     }
-    let mut frame = Frame {
-        worker,
-        id,
-        body,
-        out,
-    };
+    let mut frame = Frame { worker, id, body, out };
     match op {
         Op::Describe => frame.run::<Describe>(inventory::describe),
         Op::MintToken => frame.run::<MintToken>(mint::mint_token),
@@ -87,10 +76,7 @@ struct Frame<'f, 'w> {
 }
 
 impl<'w> Frame<'_, 'w> {
-    fn run<C: Call>(
-        &mut self,
-        operation: impl FnOnce(&mut Worker<'w>, C, i64) -> Result<C::Reply, Failure>,
-    ) {
+    fn run<C: Call>(&mut self, operation: impl FnOnce(&mut Worker<'w>, C, i64) -> Result<C::Reply, Failure>) {
         let counters = &self.worker.vault.counters;
         let now = self.worker.vault.clock.now();
         let done = wire::decode::<C>(self.body)

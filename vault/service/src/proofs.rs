@@ -33,11 +33,7 @@ pub(crate) struct Proofs {
 impl Proofs {
     /// A memory that begins after `horizon`.
     pub(crate) fn since(horizon: i64) -> Self {
-        Proofs {
-            horizon,
-            seen: HashSet::new(),
-            by_expiry: BTreeMap::new(),
-        }
+        Proofs { horizon, seen: HashSet::new(), by_expiry: BTreeMap::new() }
     }
 
     /// Spends a proof, whose signature has been verified and whose window has been checked.
@@ -90,12 +86,7 @@ mod tests {
     use super::*;
 
     fn proof(nonce: u8, created: i64) -> Proof<'static> {
-        Proof {
-            keyid: "k",
-            nonce_digest: [nonce; 32],
-            created,
-            expires: created + 60,
-        }
+        Proof { keyid: "k", nonce_digest: [nonce; 32], created, expires: created + 60 }
     }
 
     fn code(result: Result<(), Failure>) -> Option<RefusalCode> {

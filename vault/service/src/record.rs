@@ -190,32 +190,18 @@ impl<'a> Label<'a> {
         let version = u32::from_be_bytes(fixed[21..25].try_into().expect("4 octets"));
         let (id, sealed) = rest.split_at_checked(fixed[25].into()).ok_or_else(refused)?;
         let id = std::str::from_utf8(id).map_err(|_| refused())?;
-        Ok(Label {
-            kind,
-            tenant,
-            id,
-            version,
-            sealed,
-        })
+        Ok(Label { kind, tenant, id, version, sealed })
     }
 
     /// Opens it with the key that its envelope names.
     pub(crate) fn open<R: Record>(&self, dek: &[u8; 32]) -> Result<R, Refusal> {
         let refused = || invalid(R::KIND, "it is not as this vault sealed it");
-        let place = Place {
-            tenant: self.tenant,
-            table: table(self.kind),
-            column: COLUMN,
-            key: self.id,
-            version: self.version,
-        };
-        let plaintext: Zeroizing<Vec<u8>> =
-            envelope::open(dek, place, self.sealed).map_err(|_| refused())?;
+        let place =
+            Place { tenant: self.tenant, table: table(self.kind), column: COLUMN, key: self.id, version: self.version };
+        let plaintext: Zeroizing<Vec<u8>> = envelope::open(dek, place, self.sealed).map_err(|_| refused())?;
         let record: R = postcard::from_bytes(&plaintext).map_err(|_| refused())?;
         // The label is AAD, and this vault wrote both alike: a difference would be a bug of ours.
-        let agrees = record.tenant() == self.tenant
-            && record.version() == self.version
-            && record.id() == self.id;
+        let agrees = record.tenant() == self.tenant && record.version() == self.version && record.id() == self.id;
         if agrees { Ok(record) } else { Err(refused()) }
     }
 }
@@ -223,15 +209,9 @@ impl<'a> Label<'a> {
 /// Seals a record.
 pub(crate) fn seal<R: Record>(dek: &[u8; 32], dek_id: Uuid, fresh: Fresh, record: &R) -> Vec<u8> {
     let id = record.id();
-    let place = Place {
-        tenant: record.tenant(),
-        table: table(R::KIND),
-        column: COLUMN,
-        key: &id,
-        version: record.version(),
-    };
-    let plaintext =
-        Zeroizing::new(postcard::to_stdvec(record).expect("records are plain data in memory"));
+    let place =
+        Place { tenant: record.tenant(), table: table(R::KIND), column: COLUMN, key: &id, version: record.version() };
+    let plaintext = Zeroizing::new(postcard::to_stdvec(record).expect("records are plain data in memory"));
     let sealed = envelope::seal(dek, dek_id, place, fresh, &plaintext);
     let mut out = Vec::with_capacity(FIXED + id.len() + sealed.len());
     out.extend_from_slice(MAGIC);

@@ -21,10 +21,7 @@ pub(crate) struct Recovery {
 
 impl Recovery {
     pub(crate) fn of(token: Token) -> Self {
-        Recovery {
-            token,
-            last: Mutex::new(None),
-        }
+        Recovery { token, last: Mutex::new(None) }
     }
 
     /// A session for one thread.
@@ -41,7 +38,6 @@ impl Recovery {
         }
         {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            #[expect(clippy::disallowed_methods, reason = "spacing of attempts, nothing is judged by it")]
             let now = Instant::now();
             if last.is_some_and(|last| now.duration_since(last) < SPACING) {
                 return false;

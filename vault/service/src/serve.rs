@@ -47,15 +47,7 @@ pub struct ServeOptions {
 /// When it cannot start: the state file is missing, edited or old, a key is not the pinned one, the
 /// token or the socket is not to be had.
 pub fn serve(options: ServeOptions) -> Result<(), VaultError> {
-    let ServeOptions {
-        token,
-        state,
-        socket,
-        socket_group,
-        allowed_uids,
-        stop,
-        dangerous_clock_shift_s,
-    } = options;
+    let ServeOptions { token, state, socket, socket_group, allowed_uids, stop, dangerous_clock_shift_s } = options;
     harden()?;
     let _lock = lock(&state)?;
     let token = Token::open(&token)?;
@@ -71,12 +63,7 @@ pub fn serve(options: ServeOptions) -> Result<(), VaultError> {
     served.map_err(VaultError::system("serve"))
 }
 
-fn open(
-    token: Token,
-    state: PathBuf,
-    clock: Clock,
-    single_domain: bool,
-) -> Result<Vault, VaultError> {
+fn open(token: Token, state: PathBuf, clock: Clock, single_domain: bool) -> Result<Vault, VaultError> {
     if !state.try_exists().map_err(VaultError::system("look for the state file"))? {
         return Err(StateError::Missing(state).into());
     }
@@ -86,8 +73,7 @@ fn open(
     let state = StateStore::open(state, keys.state_mac.clone(), &mut session)?;
     let in_force = state.current();
     keys.check(&in_force.state.pins)?;
-    let authority =
-        Authority::from_pem(&in_force.state.ca_pem).map_err(StateError::Malformed)?;
+    let authority = Authority::from_pem(&in_force.state.ca_pem).map_err(StateError::Malformed)?;
     if authority.sec1() != keys.agent_ca_sec1 {
         return Err(VaultError::Configuration("the CA's certificate is not for its key".into()));
     }
@@ -122,10 +108,7 @@ fn harden() -> Result<(), VaultError> {
         move |e: rustix::io::Errno| VaultError::System { what, source: e.into() }
     };
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed("PR_SET_DUMPABLE"))?;
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none).map_err(failed("RLIMIT_CORE"))
 }
 
@@ -151,8 +134,8 @@ fn lock(state: &Path) -> Result<File, VaultError> {
 
 fn stop_on_signals(stop: &Stop) -> Result<signal_hook::iterator::Handle, VaultError> {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])
-        .map_err(VaultError::system("watch signals"))?;
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(VaultError::system("watch signals"))?;
     let handle = signals.handle();
     let stop = stop.clone();
     std::thread::Builder::new()

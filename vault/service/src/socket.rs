@@ -83,26 +83,17 @@ pub(crate) fn bind(path: &Path, group: Option<u32>) -> Result<Bound, VaultError>
         Err(error) => return Err(VaultError::system(what())(error)),
     }
     let listener = UnixListener::bind(path).map_err(VaultError::system(what()))?;
-    let bound = Bound {
-        listener,
-        path: path.to_owned(),
-    };
+    let bound = Bound { listener, path: path.to_owned() };
     if let Some(group) = group {
         std::os::unix::fs::chown(path, None, Some(group)).map_err(VaultError::system(what()))?;
     }
     // Peers are checked at every connection too: until this line the file's mode is the umask's.
-    std::fs::set_permissions(path, Permissions::from_mode(0o660))
-        .map_err(VaultError::system(what()))?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(VaultError::system(what()))?;
     Ok(bound)
 }
 
 /// Accepts until asked to stop, one thread per connection; returns when all have ended.
-pub(crate) fn serve(
-    bound: &Bound,
-    vault: &Vault,
-    allowed: &[u32],
-    stop: &Stop,
-) -> io::Result<()> {
+pub(crate) fn serve(bound: &Bound, vault: &Vault, allowed: &[u32], stop: &Stop) -> io::Result<()> {
     *stop.socket() = Some(bound.path.clone());
     let live = Live::default();
     std::thread::scope(|scope| {

@@ -85,18 +85,12 @@ impl StateStore {
             path,
             mac_key,
             current: RwLock::new(Arc::new(InForce { state, roster })),
-            writer: Mutex::new(Writer {
-                object_behind: false,
-            }),
+            writer: Mutex::new(Writer { object_behind: false }),
         })
     }
 
     /// Reads and checks the file of an existing vault.
-    pub(crate) fn open(
-        path: PathBuf,
-        mac_key: KeyRef,
-        session: &mut TokenSession,
-    ) -> Result<Self, crate::VaultError> {
+    pub(crate) fn open(path: PathBuf, mac_key: KeyRef, session: &mut TokenSession) -> Result<Self, crate::VaultError> {
         let state = read(&path, &mac_key, session)?;
         let token = session.read_version()?;
         if state.version == token.wrapping_add(1) {
@@ -110,9 +104,7 @@ impl StateStore {
             path,
             mac_key,
             current: RwLock::new(Arc::new(InForce { state, roster })),
-            writer: Mutex::new(Writer {
-                object_behind: false,
-            }),
+            writer: Mutex::new(Writer { object_behind: false }),
         })
     }
 
@@ -145,8 +137,7 @@ impl StateStore {
         let roster = roster_of(&state).map_err(|e| Failure::Unavailable(e.to_string()))?;
         let text = file::seal(&state, |octets| session.hmac(&self.mac_key, octets))?;
         let version = state.version;
-        file::write(&self.path, &text)
-            .map_err(|e| Failure::Unavailable(format!("write the state file: {e}")))?;
+        file::write(&self.path, &text).map_err(|e| Failure::Unavailable(format!("write the state file: {e}")))?;
         let next = Arc::new(InForce { state, roster });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = next;
         writer.object_behind = true;
@@ -157,11 +148,7 @@ impl StateStore {
 }
 
 /// Reads a file and believes it if the token's key made its MAC. Its age is not judged.
-pub(crate) fn read(
-    path: &Path,
-    mac_key: &KeyRef,
-    session: &mut TokenSession,
-) -> Result<State, crate::VaultError> {
+pub(crate) fn read(path: &Path, mac_key: &KeyRef, session: &mut TokenSession) -> Result<State, crate::VaultError> {
     let text = file::read(path)?;
     let (body, mac) = file::parse(&text)?;
     let expected = session.hmac(mac_key, &file::mac_input(body))?;
@@ -169,6 +156,5 @@ pub(crate) fn read(
 }
 
 fn roster_of(state: &State) -> Result<Roster, StateError> {
-    Roster::try_from(state.roster.clone())
-        .map_err(|error| StateError::Malformed(format!("its roster: {error}")))
+    Roster::try_from(state.roster.clone()).map_err(|error| StateError::Malformed(format!("its roster: {error}")))
 }

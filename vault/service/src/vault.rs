@@ -68,27 +68,19 @@ impl Vault {
     pub(crate) fn order(&self, statements: &[StatementText], now: i64) -> Result<Order, Failure> {
         let in_force = self.state.current();
         let InForce { state, roster } = &*in_force;
-        let signed = statements
-            .iter()
-            .map(|text| Signed::parse(text.0.as_bytes()))
-            .collect::<Result<Vec<_>, _>>()?;
+        let signed = statements.iter().map(|text| Signed::parse(text.0.as_bytes())).collect::<Result<Vec<_>, _>>()?;
         // Nonces are remembered across restarts: what counts is what has been forgotten.
         let since = state.forgotten_until;
         let authorised = roster.check(&signed, &state.deployment, &state.vault, now, since)?;
-        Ok(Order {
-            authorised,
-            roster_version: roster.version(),
-        })
+        Ok(Order { authorised, roster_version: roster.version() })
     }
 
     /// Opens a record that this vault sealed and that nothing newer has replaced.
     pub(crate) fn open_record<R: Record>(&self, octets: &[u8]) -> Result<R, Failure> {
         let label = Label::parse(R::KIND, octets)?;
-        let dek = envelope::dek_id(label.sealed)
-            .map_err(|e| Failure::refused(RefusalCode::RecordInvalid, e.to_string()))?;
-        let record: R = self.with_dek(dek, label.tenant, Purpose::Record, |key| {
-            Ok(label.open(key)?)
-        })?;
+        let dek =
+            envelope::dek_id(label.sealed).map_err(|e| Failure::refused(RefusalCode::RecordInvalid, e.to_string()))?;
+        let record: R = self.with_dek(dek, label.tenant, Purpose::Record, |key| Ok(label.open(key)?))?;
         let in_force = self.state.current();
         let state = &in_force.state;
         state.check_floor(R::KIND, label.tenant, label.id, label.version)?;

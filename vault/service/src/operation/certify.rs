@@ -22,8 +22,7 @@ pub(super) fn certify_operator(
     let vault = worker.vault;
     // The check includes that the CSR's key is that operator's in the roster.
     let order = vault.order(&[statement], now)?;
-    let Operation::CertifyOperator(OperatorOrder { operator, csr }) = order.authorised.operation()
-    else {
+    let Operation::CertifyOperator(OperatorOrder { operator, csr }) = order.authorised.operation() else {
         return Err(not_this_operation());
     };
     let spki = CertificateRequest::parse(csr)?.key().to_spki_der();
@@ -33,11 +32,7 @@ pub(super) fn certify_operator(
     issue(worker, &Subject::Client(&id), &spki, now)
 }
 
-pub(super) fn certify_server(
-    worker: &mut Worker<'_>,
-    call: CertifyServer,
-    now: i64,
-) -> Result<Certificate, Failure> {
+pub(super) fn certify_server(worker: &mut Worker<'_>, call: CertifyServer, now: i64) -> Result<Certificate, Failure> {
     let CertifyServer { statements } = call;
     let vault = worker.vault;
     let order = vault.order(&statements, now)?;

@@ -18,26 +18,13 @@ pub(super) fn set_credential(
     call: SetCredential,
     now: i64,
 ) -> Result<SealedCredential, Failure> {
-    let SetCredential {
-        statement,
-        salt,
-        secret,
-        dek,
-    } = call;
+    let SetCredential { statement, salt, secret, dek } = call;
     let vault = worker.vault;
     let order = vault.order(&[statement], now)?;
     let Operation::Credential(credential) = order.authorised.operation() else {
         return Err(not_this_operation());
     };
-    let Credential {
-        tenant,
-        tool,
-        resource,
-        version,
-        origins,
-        placement,
-        secret_sha256,
-    } = credential.clone();
+    let Credential { tenant, tool, resource, version, origins, placement, secret_sha256 } = credential.clone();
     let digest = salted_secret_sha256(&salt, secret.expose_secret());
     let same = digest.as_bytes().ct_eq(secret_sha256.as_bytes());
     if salt.len() < MIN_SALT || !bool::from(same) {
@@ -56,9 +43,7 @@ pub(super) fn set_credential(
         secret: secret.expose_secret().to_vec(),
     };
     let fresh = Fresh::random()?;
-    let sealed = vault.with_dek(dek, tenant, Purpose::Record, |key| {
-        Ok(record::seal(key, dek, fresh, &record))
-    })?;
+    let sealed = vault.with_dek(dek, tenant, Purpose::Record, |key| Ok(record::seal(key, dek, fresh, &record)))?;
     let id = record.tool.as_str();
     vault.state.commit(&mut worker.session, now, |state| {
         order.spend(state)?;

@@ -10,11 +10,7 @@ use crate::dek;
 use crate::failure::Failure;
 use crate::vault::{Vault, Worker};
 
-pub(super) fn new_dek(
-    worker: &mut Worker<'_>,
-    call: NewDek,
-    now: i64,
-) -> Result<WrappedDek, Failure> {
+pub(super) fn new_dek(worker: &mut Worker<'_>, call: NewDek, now: i64) -> Result<WrappedDek, Failure> {
     let NewDek { statement } = call;
     let vault = worker.vault;
     let order = vault.order(&[statement], now)?;
@@ -34,11 +30,7 @@ pub(super) fn new_dek(
     Ok(wrapped)
 }
 
-pub(super) fn load_dek(
-    worker: &mut Worker<'_>,
-    call: LoadDek,
-    _now: i64,
-) -> Result<(), Failure> {
+pub(super) fn load_dek(worker: &mut Worker<'_>, call: LoadDek, _now: i64) -> Result<(), Failure> {
     let LoadDek { dek: wrapped } = call;
     let vault = worker.vault;
     let deployment = &vault.state.current().state.deployment;
@@ -46,12 +38,7 @@ pub(super) fn load_dek(
     keep(vault, &wrapped, purpose, &key)
 }
 
-fn keep(
-    vault: &Vault,
-    wrapped: &WrappedDek,
-    purpose: tgp_authority::Purpose,
-    key: &[u8; 32],
-) -> Result<(), Failure> {
+fn keep(vault: &Vault, wrapped: &WrappedDek, purpose: tgp_authority::Purpose, key: &[u8; 32]) -> Result<(), Failure> {
     let mut deks = vault.deks.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     deks.insert(wrapped.id, wrapped.tenant, purpose, key)
 }

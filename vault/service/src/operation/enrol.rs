@@ -8,9 +8,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
-use tgp_authority::{
-    AuthorityError, CertificateRequest, Invite, Operation, Purpose, RecordKind, Signed,
-};
+use tgp_authority::{AuthorityError, CertificateRequest, Invite, Operation, Purpose, RecordKind, Signed};
 use tgp_request::MasterKey;
 use tgp_request::enrol::EnrolmentRequest;
 use tgp_request::jwk::IdentityKey;
@@ -32,16 +30,8 @@ use crate::vault::{Worker, headers, proof_of};
 const REPEAT_S: i64 = 600;
 const FIRST: u32 = 1;
 
-pub(super) fn enrol(
-    worker: &mut Worker<'_>,
-    call: Enrol,
-    now: i64,
-) -> Result<Enrolled, Failure> {
-    let Enrol {
-        invitation,
-        request,
-        dek,
-    } = call;
+pub(super) fn enrol(worker: &mut Worker<'_>, call: Enrol, now: i64) -> Result<Enrolled, Failure> {
+    let Enrol { invitation, request, dek } = call;
     let signed = Signed::parse(invitation.0.as_bytes()).map_err(|e| unknown(&e.to_string()))?;
     let claimed = Operation::parse(&signed.statement.op, &signed.statement.params);
     let Ok(Operation::Invite(invite)) = claimed else {
@@ -101,9 +91,7 @@ fn complete(
     let master_key = MasterKey::new(agent.agent, agent.root_version, agent.generation, *mac);
     let certificate = issue_to_agent(worker, agent, &proof.spki, now)?;
     let fresh = Fresh::random()?;
-    let record = vault.with_dek(dek, agent.tenant, Purpose::Record, |key| {
-        Ok(record::seal(key, dek, fresh, agent))
-    })?;
+    let record = vault.with_dek(dek, agent.tenant, Purpose::Record, |key| Ok(record::seal(key, dek, fresh, agent)))?;
     let jwk = serde_json::to_string(&proof.identity.to_jwk()).expect("four texts serialise");
     Ok(Enrolled {
         record,
@@ -123,17 +111,10 @@ struct Presented {
 }
 
 impl Presented {
-    fn check(
-        worker: &Worker<'_>,
-        invite: &Invite,
-        request: &RequestEnvelope,
-        now: i64,
-    ) -> Result<Self, Failure> {
+    fn check(worker: &Worker<'_>, invite: &Invite, request: &RequestEnvelope, now: i64) -> Result<Self, Failure> {
         expect_target(worker, &request.method, &request.target_uri, "/v1/enrol")?;
         let fields = headers(request)?;
-        let parse = |tag| {
-            UnverifiedRequest::parse(&request.method, &request.target_uri, &fields, tag, now)
-        };
+        let parse = |tag| UnverifiedRequest::parse(&request.method, &request.target_uri, &fields, tag, now);
         let (by_identity, by_code) = (parse(Tag::Enrol)?, parse(Tag::EnrolCode)?);
         let body: EnrolmentRequest = serde_json::from_slice(&request.body).map_err(malformed)?;
         let identity = IdentityKey::from_jwk(&body.jwk).map_err(malformed)?;
@@ -148,12 +129,7 @@ impl Presented {
         let by_identity = by_identity.body(&request.body)?;
         let by_code = by_code.body(&request.body)?;
         let csr = CertificateRequest::parse(&body.csr).map_err(malformed)?;
-        Ok(Presented {
-            identity,
-            spki: csr.key().to_spki_der(),
-            by_identity,
-            by_code,
-        })
+        Ok(Presented { identity, spki: csr.key().to_spki_der(), by_identity, by_code })
     }
 }
 
@@ -174,13 +150,12 @@ fn check_invitation(
         Some(known) => (known.first_use, 0),
         None => (now, state.forgotten_until),
     };
-    in_force
-        .roster
-        .check(std::slice::from_ref(signed), &state.deployment, &state.vault, as_of, since)
-        .map_err(|error| match error {
+    in_force.roster.check(std::slice::from_ref(signed), &state.deployment, &state.vault, as_of, since).map_err(
+        |error| match error {
             AuthorityError::Expired { .. } => expired(),
             other => unknown(&other.to_string()),
-        })?;
+        },
+    )?;
     state.check_floor(RecordKind::Agent, invite.tenant, &invite.agent.to_string(), FIRST)?;
     match known {
         Some(known) if repeats(known, use_now) => Ok(true),
@@ -192,13 +167,7 @@ fn check_invitation(
 
 fn repeats(known: &Enrolment, use_now: &Enrolment) -> bool {
     // Destructured whole: whatever an enrolment comes to remember must be decided on here.
-    let Enrolment {
-        invitation,
-        keyid,
-        tls_key,
-        first_use,
-        forget_after: _,
-    } = known;
+    let Enrolment { invitation, keyid, tls_key, first_use, forget_after: _ } = known;
     *invitation == use_now.invitation
         && *keyid == use_now.keyid
         && *tls_key == use_now.tls_key

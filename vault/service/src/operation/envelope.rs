@@ -13,61 +13,29 @@ use crate::failure::Failure;
 use crate::record::is_reserved;
 use crate::vault::Worker;
 
-pub(super) fn seal(
-    worker: &mut Worker<'_>,
-    call: Seal,
-    _now: i64,
-) -> Result<Vec<Vec<u8>>, Failure> {
+pub(super) fn seal(worker: &mut Worker<'_>, call: Seal, _now: i64) -> Result<Vec<Vec<u8>>, Failure> {
     let Seal { tenant, dek, items } = call;
     worker.vault.with_dek(dek, tenant, Purpose::Metadata, |key| {
         items
             .into_iter()
             .map(|item| {
-                let SealItem {
-                    table,
-                    column,
-                    key: row,
-                    version,
-                    plaintext,
-                } = item;
+                let SealItem { table, column, key: row, version, plaintext } = item;
                 let plaintext = Zeroizing::new(plaintext);
-                let place = Place {
-                    tenant,
-                    table: general(&table)?,
-                    column: &column,
-                    key: &row,
-                    version,
-                };
+                let place = Place { tenant, table: general(&table)?, column: &column, key: &row, version };
                 Ok(envelope::seal(key, dek, place, Fresh::random()?, &plaintext))
             })
             .collect()
     })
 }
 
-pub(super) fn open(
-    worker: &mut Worker<'_>,
-    call: Open,
-    _now: i64,
-) -> Result<Vec<Vec<u8>>, Failure> {
+pub(super) fn open(worker: &mut Worker<'_>, call: Open, _now: i64) -> Result<Vec<Vec<u8>>, Failure> {
     let Open { tenant, items } = call;
     let refused = |e| Failure::refused(RefusalCode::SealInvalid, format!("{e}"));
     items
         .into_iter()
         .map(|item| {
-            let OpenItem {
-                table,
-                column,
-                key: row,
-                version,
-                sealed,
-            } = item;
-            let place = Place {
-                tenant,
-                table: general(&table)?,
-                column: &column,
-                key: &row,
-                version,
-            };
+            let OpenItem { table, column, key: row, version, sealed } = item;
+            let place = Place { tenant, table: general(&table)?, column: &column, key: &row, version };
             let dek = envelope::dek_id(&sealed).map_err(refused)?;
             worker.vault.with_dek(dek, tenant, Purpose::Metadata, |key| {
                 let plaintext = envelope::open(key, place, &sealed).map_err(refused)?;
@@ -78,25 +46,12 @@ pub(super) fn open(
         .collect()
 }
 
-pub(super) fn blind_index(
-    worker: &mut Worker<'_>,
-    call: BlindIndex,
-    _now: i64,
-) -> Result<[u8; 32], Failure> {
-    let BlindIndex {
-        tenant,
-        table,
-        column,
-        value,
-    } = call;
+pub(super) fn blind_index(worker: &mut Worker<'_>, call: BlindIndex, _now: i64) -> Result<[u8; 32], Failure> {
+    let BlindIndex { tenant, table, column, value } = call;
     let mut input = Zeroizing::new(Vec::with_capacity(value.len() + 128));
-    for part in [
-        b"tgp blind index".as_slice(),
-        tenant.as_bytes(),
-        general(&table)?.as_bytes(),
-        column.as_bytes(),
-        &value,
-    ] {
+    for part in
+        [b"tgp blind index".as_slice(), tenant.as_bytes(), general(&table)?.as_bytes(), column.as_bytes(), &value]
+    {
         length_prefixed(&mut input, part);
     }
     drop(Zeroizing::new(value));
@@ -105,10 +60,7 @@ pub(super) fn blind_index(
 
 fn general(table: &str) -> Result<&str, Failure> {
     if is_reserved(table) {
-        return Err(Failure::refused(
-            RefusalCode::ContextReserved,
-            "this table belongs to the vault's own records",
-        ));
+        return Err(Failure::refused(RefusalCode::ContextReserved, "this table belongs to the vault's own records"));
     }
     Ok(table)
 }

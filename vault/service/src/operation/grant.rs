@@ -9,28 +9,14 @@ use crate::failure::Failure;
 use crate::record::{self, GrantRecord};
 use crate::vault::Worker;
 
-pub(super) fn set_grant(
-    worker: &mut Worker<'_>,
-    call: SetGrant,
-    now: i64,
-) -> Result<SealedGrant, Failure> {
+pub(super) fn set_grant(worker: &mut Worker<'_>, call: SetGrant, now: i64) -> Result<SealedGrant, Failure> {
     let SetGrant { statement, dek } = call;
     let vault = worker.vault;
     let order = vault.order(&[statement], now)?;
     let Operation::Grant(grant) = order.authorised.operation() else {
         return Err(not_this_operation());
     };
-    let Grant {
-        grant,
-        version,
-        tenant,
-        agent,
-        tool,
-        resource,
-        actions,
-        not_before,
-        not_after,
-    } = grant.clone();
+    let Grant { grant, version, tenant, agent, tool, resource, actions, not_before, not_after } = grant.clone();
     let record = GrantRecord {
         grant,
         version,
@@ -44,9 +30,7 @@ pub(super) fn set_grant(
         granter: order.authorised.signers()[0],
     };
     let fresh = Fresh::random()?;
-    let sealed = vault.with_dek(dek, tenant, Purpose::Record, |key| {
-        Ok(record::seal(key, dek, fresh, &record))
-    })?;
+    let sealed = vault.with_dek(dek, tenant, Purpose::Record, |key| Ok(record::seal(key, dek, fresh, &record)))?;
     let id = grant.to_string();
     vault.state.commit(&mut worker.session, now, |state| {
         order.spend(state)?;
@@ -54,8 +38,5 @@ pub(super) fn set_grant(
         state.raise_floor(RecordKind::Grant, tenant, &id, version);
         Ok(())
     })?;
-    Ok(SealedGrant {
-        record: sealed,
-        facts: record.facts(),
-    })
+    Ok(SealedGrant { record: sealed, facts: record.facts() })
 }

@@ -3,19 +3,13 @@
 use std::sync::PoisonError;
 
 use tgp_token::{KeyOps, TokenSession};
-use tgp_vault_client::wire::{
-    Attribute, Describe, Description, Health, HealthReport, Inventory, KeyEntry, Mode,
-};
+use tgp_vault_client::wire::{Attribute, Describe, Description, Health, HealthReport, Inventory, KeyEntry, Mode};
 
 use crate::failure::Failure;
 use crate::state::Pin;
 use crate::vault::Worker;
 
-pub(super) fn describe(
-    worker: &mut Worker<'_>,
-    Describe {}: Describe,
-    _now: i64,
-) -> Result<Description, Failure> {
+pub(super) fn describe(worker: &mut Worker<'_>, Describe {}: Describe, _now: i64) -> Result<Description, Failure> {
     let vault = worker.vault;
     let in_force = vault.state.current();
     let (state, roster) = (&in_force.state, in_force.roster.doc());
@@ -33,20 +27,13 @@ pub(super) fn describe(
     })
 }
 
-pub(super) fn inventory(
-    worker: &mut Worker<'_>,
-    Inventory {}: Inventory,
-    _now: i64,
-) -> Result<Vec<KeyEntry>, Failure> {
+pub(super) fn inventory(worker: &mut Worker<'_>, Inventory {}: Inventory, _now: i64) -> Result<Vec<KeyEntry>, Failure> {
     let in_force = worker.vault.state.current();
     Ok(entries(&mut worker.session, &in_force.state.pins)?)
 }
 
 /// Every object of the token, its attributes read one at a time.
-pub(crate) fn entries(
-    session: &mut TokenSession,
-    pins: &[Pin],
-) -> Result<Vec<KeyEntry>, tgp_token::TokenError> {
+pub(crate) fn entries(session: &mut TokenSession, pins: &[Pin]) -> Result<Vec<KeyEntry>, tgp_token::TokenError> {
     Ok(session
         .inventory()?
         .into_iter()
@@ -57,20 +44,12 @@ pub(crate) fn entries(
             class: report.class,
             kind: report.kind,
             fingerprint: report.fingerprint,
-            attributes: report
-                .attributes
-                .into_iter()
-                .map(|(name, value)| Attribute { name, value })
-                .collect(),
+            attributes: report.attributes.into_iter().map(|(name, value)| Attribute { name, value }).collect(),
         })
         .collect())
 }
 
-pub(super) fn health(
-    worker: &mut Worker<'_>,
-    Health {}: Health,
-    _now: i64,
-) -> Result<HealthReport, Failure> {
+pub(super) fn health(worker: &mut Worker<'_>, Health {}: Health, _now: i64) -> Result<HealthReport, Failure> {
     let vault = worker.vault;
     let deks = vault.deks.read().unwrap_or_else(PoisonError::into_inner);
     let memory = deks.protection().to_owned();

@@ -10,8 +10,7 @@ use tgp_request::MasterKey;
 use tgp_request::jwk::IdentityKey;
 use tgp_request::name::{ActionName, Slug, SpiffeId};
 use tgp_request::token::{
-    AuthorizationDetail, Claims, Confirmation, MAX_LIFETIME, MAX_TOKEN_LENGTH, assemble,
-    scope_text, signing_input,
+    AuthorizationDetail, Claims, Confirmation, MAX_LIFETIME, MAX_TOKEN_LENGTH, assemble, scope_text, signing_input,
 };
 use tgp_token::KeyOps;
 use tgp_vault_client::wire::{MintToken, Minted, Proof, RefusalCode, WireSecret};
@@ -26,20 +25,8 @@ use crate::vault::Worker;
 /// A token is for one action, or for the few that a grant lets it be for.
 const MAX_ACTIONS: usize = 32;
 
-pub(super) fn mint_token(
-    worker: &mut Worker<'_>,
-    call: MintToken,
-    now: i64,
-) -> Result<Minted, Failure> {
-    let MintToken {
-        agent_record,
-        grant_record,
-        proof,
-        tool,
-        resource,
-        actions,
-        lifetime_s,
-    } = call;
+pub(super) fn mint_token(worker: &mut Worker<'_>, call: MintToken, now: i64) -> Result<Minted, Failure> {
+    let MintToken { agent_record, grant_record, proof, tool, resource, actions, lifetime_s } = call;
     let lifetime = i64::from(lifetime_s);
     if !(1..=MAX_LIFETIME).contains(&lifetime) {
         let text = format!("a token lives 1 to {MAX_LIFETIME} s");
@@ -67,9 +54,7 @@ pub(super) fn mint_token(
         jti,
         scope: scope_text(&tool, &actions),
         authorization_details: vec![AuthorizationDetail::new(tool, resource, actions)],
-        cnf: Confirmation {
-            jwk: identity.to_cnf_jwk(),
-        },
+        cnf: Confirmation { jwk: identity.to_cnf_jwk() },
         aan: agent.aan,
     };
     let input = signing_input(&worker.vault.keys.token_kid, &claims);
@@ -83,23 +68,14 @@ pub(super) fn mint_token(
             "the token would be longer than 8 KiB; ask for fewer actions",
         ));
     }
-    Ok(Minted {
-        token: WireSecret::from(token),
-        jti,
-        iat: now,
-        exp,
-    })
+    Ok(Minted { token: WireSecret::from(token), jti, iat: now, exp })
 }
 
 /// What `master-root` makes an agent's master key from.
 pub(super) fn master_key_input(agent: Uuid, root_version: u32, generation: u32) -> Vec<u8> {
     let mut input = Vec::with_capacity(64);
-    for part in [
-        b"tgp master key".as_slice(),
-        agent.as_bytes(),
-        &root_version.to_be_bytes(),
-        &generation.to_be_bytes(),
-    ] {
+    for part in [b"tgp master key".as_slice(), agent.as_bytes(), &root_version.to_be_bytes(), &generation.to_be_bytes()]
+    {
         length_prefixed(&mut input, part);
     }
     input
@@ -107,12 +83,7 @@ pub(super) fn master_key_input(agent: Uuid, root_version: u32, generation: u32) 
 
 fn check_proof(worker: &mut Worker<'_>, agent: &AgentRecord, proof: &Proof) -> Result<(), Failure> {
     // One text for all of it: a guesser learns nothing from the way a key is wrong.
-    let refused = || {
-        Failure::refused(
-            RefusalCode::MasterKeyInvalid,
-            "this is not the agent's current master key",
-        )
-    };
+    let refused = || Failure::refused(RefusalCode::MasterKeyInvalid, "this is not the agent's current master key");
     let Proof::MasterKey(text) = proof else {
         return Err(refused());
     };
@@ -125,20 +96,15 @@ fn check_proof(worker: &mut Worker<'_>, agent: &AgentRecord, proof: &Proof) -> R
     }
     let text = text.expose_text().ok_or_else(refused)?;
     let key = MasterKey::parse(text).map_err(|_| refused())?;
-    let current = key.agent == agent.agent
-        && key.root_version == agent.root_version
-        && key.generation == agent.generation;
+    let current =
+        key.agent == agent.agent && key.root_version == agent.root_version && key.generation == agent.generation;
     if !current {
         return Err(refused());
     }
     let root = worker.vault.keys.master_root(agent.root_version).ok_or_else(refused)?;
     let input = master_key_input(agent.agent, agent.root_version, agent.generation);
     let expected = Zeroizing::new(worker.session.hmac(root, &input)?);
-    if bool::from(expected.ct_eq(key.expose_mac())) {
-        Ok(())
-    } else {
-        Err(refused())
-    }
+    if bool::from(expected.ct_eq(key.expose_mac())) { Ok(()) } else { Err(refused()) }
 }
 
 /// RFC 8414's name of a method.
@@ -157,22 +123,13 @@ fn within_grant(
     now: i64,
 ) -> Result<(Slug, Vec<ActionName>), Failure> {
     if grant.tenant != agent.tenant || grant.agent != agent.agent {
-        return Err(Failure::refused(
-            RefusalCode::RecordMismatch,
-            "the grant is another agent's",
-        ));
+        return Err(Failure::refused(RefusalCode::RecordMismatch, "the grant is another agent's"));
     }
     if grant.tool.as_str() != tool || !(grant.not_before..grant.not_after).contains(&now) {
-        return Err(Failure::refused(
-            RefusalCode::GrantMissing,
-            "the grant is for another tool or not valid now",
-        ));
+        return Err(Failure::refused(RefusalCode::GrantMissing, "the grant is for another tool or not valid now"));
     }
     if grant.resource != resource {
-        return Err(Failure::refused(
-            RefusalCode::ResourceRefused,
-            "the grant is for another resource",
-        ));
+        return Err(Failure::refused(RefusalCode::ResourceRefused, "the grant is for another resource"));
     }
     if actions.is_empty() || actions.len() > MAX_ACTIONS {
         let text = format!("a token is for 1 to {MAX_ACTIONS} actions");
@@ -180,9 +137,7 @@ fn within_grant(
     }
     let mut covered: Vec<ActionName> = Vec::with_capacity(actions.len());
     for text in actions {
-        let insufficient = |why: &str| {
-            Failure::refused(RefusalCode::ScopeInsufficient, format!("{text:.128?}: {why}"))
-        };
+        let insufficient = |why: &str| Failure::refused(RefusalCode::ScopeInsufficient, format!("{text:.128?}: {why}"));
         let action: ActionName = text.parse().map_err(|_| insufficient("not an action name"))?;
         if covered.contains(&action) {
             return Err(insufficient("asked for twice"));

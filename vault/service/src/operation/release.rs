@@ -16,16 +16,8 @@ use crate::failure::Failure;
 use crate::record::{AgentRecord, CredentialRecord};
 use crate::vault::{Worker, headers, proof_of};
 
-pub(super) fn release(
-    worker: &mut Worker<'_>,
-    call: Release,
-    now: i64,
-) -> Result<Released, Failure> {
-    let Release {
-        agent_record,
-        credential_record,
-        request,
-    } = call;
+pub(super) fn release(worker: &mut Worker<'_>, call: Release, now: i64) -> Result<Released, Failure> {
+    let Release { agent_record, credential_record, request } = call;
     let fields = headers(&request)?;
     // Whether a template takes an escaped slash is the gateway's knowledge; the path is signed.
     let unverified = UnverifiedRequest::parse_with(
@@ -50,11 +42,7 @@ pub(super) fn release(
     })
 }
 
-fn verified_token(
-    worker: &Worker<'_>,
-    request: &UnverifiedRequest,
-    now: i64,
-) -> Result<Arc<VerifiedToken>, Failure> {
+fn verified_token(worker: &Worker<'_>, request: &UnverifiedRequest, now: i64) -> Result<Arc<VerifiedToken>, Failure> {
     let vault = worker.vault;
     let in_force = vault.state.current();
     let issuer = &in_force.roster.doc().issuer;
@@ -74,11 +62,7 @@ fn verified_token(
     Ok(token)
 }
 
-fn fits(
-    token: &VerifiedToken,
-    agent: &AgentRecord,
-    credential: &CredentialRecord,
-) -> Result<(), Failure> {
+fn fits(token: &VerifiedToken, agent: &AgentRecord, credential: &CredentialRecord) -> Result<(), Failure> {
     let mismatch = |what: &str| Err(Failure::refused(RefusalCode::RecordMismatch, what));
     if token.agent() != agent.agent {
         return mismatch("the token is another agent's");
@@ -101,9 +85,6 @@ fn placement(signed: &Placement) -> Result<wire::Placement, Failure> {
         Placement::Bearer => Ok(wire::Placement::Bearer),
         Placement::Header { name } => Ok(wire::Placement::Header { name: name.clone() }),
         Placement::Basic => Ok(wire::Placement::Basic),
-        _ => Err(Failure::refused(
-            RefusalCode::RecordInvalid,
-            "this vault does not know the credential's placement",
-        )),
+        _ => Err(Failure::refused(RefusalCode::RecordInvalid, "this vault does not know the credential's placement")),
     }
 }

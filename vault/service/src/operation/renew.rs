@@ -20,15 +20,8 @@ struct Body {
     csr: String,
 }
 
-pub(super) fn renew(
-    worker: &mut Worker<'_>,
-    call: Renew,
-    now: i64,
-) -> Result<Certificate, Failure> {
-    let Renew {
-        agent_record,
-        request,
-    } = call;
+pub(super) fn renew(worker: &mut Worker<'_>, call: Renew, now: i64) -> Result<Certificate, Failure> {
+    let Renew { agent_record, request } = call;
     let agent: AgentRecord = worker.vault.open_record(&agent_record)?;
     let identity = IdentityKey::from_sec1(&agent.identity_key)
         .map_err(|e| Failure::refused(RefusalCode::RecordInvalid, e.to_string()))?;
@@ -67,24 +60,14 @@ pub(super) fn issue(
     let serial = crate::random::octets()?;
     let Worker { vault, session } = worker;
     let sign = |digest: &[u8; 32]| session.sign_p256(&vault.keys.agent_ca, digest);
-    vault
-        .authority
-        .issue(subject, spki, serial, now, sign)
-        .map_err(|error| match error {
-            CertificateError::Encoding(what) => {
-                Failure::refused(RefusalCode::RequestMalformed, what)
-            }
-            CertificateError::Signer(error) => error.into(),
-        })
+    vault.authority.issue(subject, spki, serial, now, sign).map_err(|error| match error {
+        CertificateError::Encoding(what) => Failure::refused(RefusalCode::RequestMalformed, what),
+        CertificateError::Signer(error) => error.into(),
+    })
 }
 
 /// The request was made to this deployment's endpoint, not to another's.
-pub(super) fn expect_target(
-    worker: &Worker<'_>,
-    method: &str,
-    target_uri: &str,
-    path: &str,
-) -> Result<(), Failure> {
+pub(super) fn expect_target(worker: &Worker<'_>, method: &str, target_uri: &str, path: &str) -> Result<(), Failure> {
     let in_force = worker.vault.state.current();
     let at_issuer = target_uri.strip_prefix(in_force.roster.doc().issuer.as_str());
     if method == "POST" && at_issuer == Some(path) {

@@ -7,11 +7,7 @@ use super::not_this_operation;
 use crate::failure::Failure;
 use crate::vault::Worker;
 
-pub(super) fn revoke(
-    worker: &mut Worker<'_>,
-    call: Revoke,
-    now: i64,
-) -> Result<Revoked, Failure> {
+pub(super) fn revoke(worker: &mut Worker<'_>, call: Revoke, now: i64) -> Result<Revoked, Failure> {
     let Revoke { statements } = call;
     let vault = worker.vault;
     let order = vault.order(&statements, now)?;

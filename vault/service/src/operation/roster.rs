@@ -7,11 +7,7 @@ use super::not_this_operation;
 use crate::failure::Failure;
 use crate::vault::Worker;
 
-pub(super) fn set_roster(
-    worker: &mut Worker<'_>,
-    call: SetRoster,
-    now: i64,
-) -> Result<u32, Failure> {
+pub(super) fn set_roster(worker: &mut Worker<'_>, call: SetRoster, now: i64) -> Result<u32, Failure> {
     let SetRoster { statements } = call;
     let vault = worker.vault;
     // The check includes that this roster may follow the one in force.

@@ -16,11 +16,7 @@ const ECDSA_SECP256R1_SHA256: u16 = 0x0403;
 const TLS13_CONTEXT: &[u8] = b"TLS 1.3, server CertificateVerify\0";
 const TLS13_PADDING: usize = 64;
 
-pub(super) fn tls_sign(
-    worker: &mut Worker<'_>,
-    call: TlsSign,
-    _now: i64,
-) -> Result<Vec<u8>, Failure> {
+pub(super) fn tls_sign(worker: &mut Worker<'_>, call: TlsSign, _now: i64) -> Result<Vec<u8>, Failure> {
     let TlsSign { scheme, message } = call;
     let refused = |what: &str| Failure::refused(RefusalCode::NotAHandshake, what);
     if scheme != ECDSA_SECP256R1_SHA256 {
@@ -38,8 +34,7 @@ pub(super) fn tls_sign(
 fn is_certificate_verify(message: &[u8]) -> bool {
     message.split_at_checked(TLS13_PADDING).is_some_and(|(padding, rest)| {
         let hash = rest.strip_prefix(TLS13_CONTEXT);
-        padding.iter().all(|octet| *octet == b' ')
-            && hash.is_some_and(|hash| matches!(hash.len(), 32 | 48))
+        padding.iter().all(|octet| *octet == b' ') && hash.is_some_and(|hash| matches!(hash.len(), 32 | 48))
     })
 }
 
@@ -98,10 +93,7 @@ mod tests {
             b"eyJ0eXAiOiJhdCtqd3QifQ.eyJpc3MiOiJ4In0".to_vec(),
         ];
         for message in others {
-            assert!(
-                !is_certificate_verify(&message) && !is_server_key_exchange(&message),
-                "{message:?}"
-            );
+            assert!(!is_certificate_verify(&message) && !is_server_key_exchange(&message), "{message:?}");
         }
     }
 }

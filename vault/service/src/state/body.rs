@@ -94,13 +94,7 @@ impl State {
     }
 
     /// Refuses a version below the floor.
-    pub(crate) fn check_floor(
-        &self,
-        kind: RecordKind,
-        tenant: Uuid,
-        id: &str,
-        version: u32,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn check_floor(&self, kind: RecordKind, tenant: Uuid, id: &str, version: u32) -> Result<(), Refusal> {
         let floor = self.floor(kind, tenant, id);
         if version >= floor {
             return Ok(());

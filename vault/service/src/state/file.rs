@@ -21,10 +21,7 @@ pub(super) fn mac_input(body: &str) -> Vec<u8> {
 }
 
 /// The file's text for a state.
-pub(super) fn seal<E>(
-    state: &State,
-    mac: impl FnOnce(&[u8]) -> Result<[u8; 32], E>,
-) -> Result<String, E> {
+pub(super) fn seal<E>(state: &State, mac: impl FnOnce(&[u8]) -> Result<[u8; 32], E>) -> Result<String, E> {
     let body = serde_json::to_string(state).expect("maps of text and numbers serialise");
     let mac = mac(&mac_input(&body))?;
     Ok(format!("{body}\n{}\n", URL_SAFE_NO_PAD.encode(mac)))
@@ -45,11 +42,7 @@ pub(super) fn parse(text: &str) -> Result<(&str, [u8; 32]), StateError> {
 }
 
 /// The state, once the MAC is the expected one.
-pub(super) fn accept(
-    body: &str,
-    mac: &[u8; 32],
-    expected: &[u8; 32],
-) -> Result<State, StateError> {
+pub(super) fn accept(body: &str, mac: &[u8; 32], expected: &[u8; 32]) -> Result<State, StateError> {
     if !bool::from(mac.ct_eq(expected)) {
         return Err(StateError::Mac);
     }
@@ -71,12 +64,7 @@ pub(super) fn read(path: &Path) -> Result<String, StateError> {
 /// Replaces the file in one step that survives a crash at any point.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     let beside = beside(path);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;

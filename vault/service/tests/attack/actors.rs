@@ -2,8 +2,7 @@
 
 use http::{HeaderMap, HeaderValue};
 use tgp_authority::{
-    Credential, Grant, Invite, Method, Operation, OperatorSecret, Placement, Signed, Statement,
-    salted_secret_sha256,
+    Credential, Grant, Invite, Method, Operation, OperatorSecret, Placement, Signed, Statement, salted_secret_sha256,
 };
 use tgp_request::enrol::EnrolmentRequest;
 use tgp_request::jwk::IdentitySecret;
@@ -11,8 +10,7 @@ use tgp_request::name::Aan;
 use tgp_request::signature::{Params, Tag, sign_request};
 use tgp_vault_client::CallError;
 use tgp_vault_client::wire::{
-    self, Enrolled, MintToken, Minted, Proof, RequestEnvelope, SealedCredential, SealedGrant,
-    StatementText, WireSecret,
+    self, Enrolled, MintToken, Minted, Proof, RequestEnvelope, SealedCredential, SealedGrant, StatementText, WireSecret,
 };
 use uuid::Uuid;
 
@@ -38,10 +36,7 @@ pub struct Person {
 
 impl Person {
     pub fn new() -> Self {
-        Person {
-            id: Uuid::new_v4(),
-            secret: OperatorSecret::generate(),
-        }
+        Person { id: Uuid::new_v4(), secret: OperatorSecret::generate() }
     }
 
     /// A good statement of this person's.
@@ -79,13 +74,7 @@ impl Agent {
         let (id, code) = (Uuid::new_v4(), IdentitySecret::generate());
         let invite = invite(id, &code, at.now() + lifetime);
         let invitation = at.inviter.signed(at, &Operation::Invite(invite), lifetime);
-        Agent {
-            id,
-            identity: IdentitySecret::generate(),
-            tls: OperatorSecret::generate(),
-            code,
-            invitation,
-        }
+        Agent { id, identity: IdentitySecret::generate(), tls: OperatorSecret::generate(), code, invitation }
     }
 
     pub fn body(&self) -> Vec<u8> {
@@ -104,11 +93,7 @@ impl Agent {
     }
 
     pub fn enrol_call(&self, at: &Deployment) -> wire::Enrol {
-        wire::Enrol {
-            invitation: StatementText::of(&self.invitation),
-            request: self.enrolment(at),
-            dek: at.dek,
-        }
+        wire::Enrol { invitation: StatementText::of(&self.invitation), request: self.enrolment(at), dek: at.dek }
     }
 
     pub fn enrol(&self, at: &Deployment) -> Enrolled {
@@ -121,13 +106,7 @@ impl Agent {
         self.request_with(token, url, &self.identity, params)
     }
 
-    pub fn request_with(
-        &self,
-        token: &str,
-        url: &str,
-        key: &IdentitySecret,
-        params: Params,
-    ) -> RequestEnvelope {
+    pub fn request_with(&self, token: &str, url: &str, key: &IdentitySecret, params: Params) -> RequestEnvelope {
         let mut headers = HeaderMap::new();
         let bearer = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
         headers.insert("authorization", bearer);
@@ -149,21 +128,11 @@ pub fn invite(agent: Uuid, code: &IdentitySecret, not_after: i64) -> Invite {
 }
 
 /// A signed JSON request to the deployment.
-pub fn signed_post(
-    at: &Deployment,
-    path: &str,
-    body: &[u8],
-    keys: &[(Tag, &IdentitySecret)],
-) -> RequestEnvelope {
+pub fn signed_post(at: &Deployment, path: &str, body: &[u8], keys: &[(Tag, &IdentitySecret)]) -> RequestEnvelope {
     signed_post_at(at.now(), &format!("{ISSUER}{path}"), body, keys)
 }
 
-pub fn signed_post_at(
-    created: i64,
-    url: &str,
-    body: &[u8],
-    keys: &[(Tag, &IdentitySecret)],
-) -> RequestEnvelope {
+pub fn signed_post_at(created: i64, url: &str, body: &[u8], keys: &[(Tag, &IdentitySecret)]) -> RequestEnvelope {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     for (n, (tag, key)) in keys.iter().enumerate() {
@@ -200,10 +169,7 @@ pub fn grant(at: &Deployment, agent: Uuid, tool: &str) -> Grant {
 
 pub fn set_grant(at: &Deployment, grant: &Grant) -> Result<SealedGrant, CallError> {
     let statement = at.granter.order(at, &Operation::Grant(grant.clone()));
-    at.call(wire::SetGrant {
-        statement,
-        dek: at.dek,
-    })
+    at.call(wire::SetGrant { statement, dek: at.dek })
 }
 
 pub const SALT: &[u8] = b"0123456789abcdef";
@@ -221,10 +187,7 @@ pub fn credential(tool: &str, version: u32) -> Credential {
     }
 }
 
-pub fn set_credential(
-    at: &Deployment,
-    credential: &Credential,
-) -> Result<SealedCredential, CallError> {
+pub fn set_credential(at: &Deployment, credential: &Credential) -> Result<SealedCredential, CallError> {
     let statement = at.granter.order(at, &Operation::Credential(credential.clone()));
     at.call(wire::SetCredential {
         statement,
@@ -247,12 +210,7 @@ impl Working {
         let agent = Agent::invited(at);
         let enrolled = agent.enrol(at);
         let grant = set_grant(at, &grant(at, agent.id, "mail")).unwrap();
-        Working {
-            agent,
-            enrolled,
-            grant,
-            credential: set_credential(at, &credential("mail", 1)).unwrap(),
-        }
+        Working { agent, enrolled, grant, credential: set_credential(at, &credential("mail", 1)).unwrap() }
     }
 
     pub fn master_key(&self) -> &str {

@@ -22,17 +22,9 @@ pub enum Role {
     /// Make a token in the directory.
     MakeToken,
     /// `tgp init`.
-    Init {
-        roster: RosterDoc,
-        state: PathBuf,
-    },
+    Init { roster: RosterDoc, state: PathBuf },
     /// `tgp vault`.
-    Serve {
-        state: PathBuf,
-        socket: PathBuf,
-        uids: Vec<u32>,
-        clock_shift: i64,
-    },
+    Serve { state: PathBuf, socket: PathBuf, uids: Vec<u32>, clock_shift: i64 },
 }
 
 /// Starts a child for the token in this directory.
@@ -78,8 +70,13 @@ fn token(dir: &Path) -> TokenConfig {
 /// A test only by name: without its environment it has nothing to do.
 #[test]
 fn the_process_that_loads_the_token() {
+    act();
+}
+
+/// Does what the environment says; false where it says nothing.
+pub fn act() -> bool {
     let (Ok(role), Some(dir)) = (std::env::var(ROLE), std::env::var_os("TGP_VAULT_TEST_DIR")) else {
-        return;
+        return false;
     };
     let dir = PathBuf::from(dir);
     match serde_json::from_str(&role).unwrap() {
@@ -99,12 +96,7 @@ fn the_process_that_loads_the_token() {
             };
             tgp_vault::init(options).unwrap();
         }
-        Role::Serve {
-            state,
-            socket,
-            uids,
-            clock_shift,
-        } => {
+        Role::Serve { state, socket, uids, clock_shift } => {
             let options = ServeOptions {
                 token: token(&dir),
                 state,
@@ -119,4 +111,5 @@ fn the_process_that_loads_the_token() {
             }
         }
     }
+    true
 }

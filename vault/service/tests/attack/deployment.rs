@@ -10,8 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tempfile::TempDir;
 use tgp_authority::{
-    NewDek, Operation, Operator, OperatorKeyEntry, Purpose, Role as OperatorRole, Roster,
-    RosterDoc, Tenants,
+    NewDek, Operation, Operator, OperatorKeyEntry, Purpose, Role as OperatorRole, Roster, RosterDoc, Tenants,
 };
 use tgp_vault_client::wire::{self, Call, Describe, Description, RefusalCode};
 use tgp_vault_client::{Blocking, CallError};
@@ -125,12 +124,7 @@ impl Deployment {
     }
 
     pub fn role(&self, uids: Vec<u32>) -> Role {
-        Role::Serve {
-            state: self.state(),
-            socket: self.socket(),
-            uids,
-            clock_shift: self.shift.get(),
-        }
+        Role::Serve { state: self.state(), socket: self.socket(), uids, clock_shift: self.shift.get() }
     }
 
     pub fn own_uid() -> u32 {
@@ -189,6 +183,10 @@ impl Deployment {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.vault.as_ref().unwrap().id()
+    }
+
     /// Makes a call on a connection of its own.
     pub fn call<C: Call>(&self, call: C) -> Result<C::Reply, CallError> {
         let mut connection = self.connect(C::OP.door())?;
@@ -225,12 +223,7 @@ impl Drop for Deployment {
 impl Person {
     pub fn entry(&self, roles: Vec<OperatorRole>, tenants: Tenants) -> Operator {
         let spki = self.secret.public();
-        Operator {
-            id: self.id,
-            keys: vec![OperatorKeyEntry::Spki { spki }],
-            roles,
-            tenants,
-        }
+        Operator { id: self.id, keys: vec![OperatorKeyEntry::Spki { spki }], roles, tenants }
     }
 }
 

@@ -1,13 +1,9 @@
 //! Attacks on `enrol` and `renew`.
 
-use tgp_authority::{
-    Operation, OperatorSecret, Revoke as RevokeOrder, RecordKind, RosterChange, Signed,
-};
+use tgp_authority::{Operation, OperatorSecret, RecordKind, Revoke as RevokeOrder, RosterChange, Signed};
 use tgp_request::jwk::IdentitySecret;
 use tgp_request::signature::Tag;
-use tgp_vault_client::wire::{
-    Enrol, RefusalCode, Renew, RequestEnvelope, Revoke, SetRoster, StatementText,
-};
+use tgp_vault_client::wire::{Enrol, RefusalCode, Renew, RequestEnvelope, Revoke, SetRoster, StatementText};
 use uuid::Uuid;
 use x509_cert::der::DecodePem;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -49,66 +45,112 @@ fn an_enrolment_without_a_good_invitation_is_refused() {
     let at = Deployment::start();
     let stranger = Person::new();
     let lifetime = 3600;
-    let cases: Vec<(&str, Box<dyn Fn(&mut Agent)>)> = vec![
-        ("signed by nobody of the roster", Box::new(|a| {
-            let order = Operation::Invite(invite(a.id, &a.code, at.now() + lifetime));
-            a.invitation = stranger.signed(&at, &order, lifetime);
-        })),
-        ("signed by a stranger in the inviter's name", Box::new(|a| {
-            let statement = a.invitation.statement.clone();
-            a.invitation = statement.sign(&stranger.secret).unwrap();
-        })),
-        ("signed by a granter", Box::new(|a| {
-            let order = Operation::Invite(invite(a.id, &a.code, at.now() + lifetime));
-            a.invitation = at.granter.signed(&at, &order, lifetime);
-        })),
-        ("signed by an inviter of another tenant", Box::new(|a| {
-            let order = Operation::Invite(invite(a.id, &a.code, at.now() + lifetime));
-            a.invitation = at.outsider.signed(&at, &order, lifetime);
-        })),
-        ("for another deployment", Box::new(|a| {
-            let mut statement = a.invitation.statement.clone();
-            statement.deployment = other_text(&statement.deployment);
-            a.invitation = statement.sign(&at.inviter.secret).unwrap();
-        })),
-        ("for another vault", Box::new(|a| {
-            let mut statement = a.invitation.statement.clone();
-            statement.vault = "vault-2".into();
-            a.invitation = statement.sign(&at.inviter.secret).unwrap();
-        })),
-        ("for another agent, the signature kept", Box::new(|a| {
-            a.id = Uuid::new_v4();
-            a.invitation.statement.params["agent"] = a.id.to_string().into();
-        })),
-        ("in another tenant, the signature kept", Box::new(|a| {
-            a.invitation.statement.params["tenant"] = OTHER_TENANT.to_string().into();
-        })),
-        ("with another handle, the signature kept", Box::new(|a| {
-            a.invitation.statement.params["handle"] = "admin-bot".into();
-        })),
-        ("with the attacker's code key, the signature kept", Box::new(|a| {
-            a.code = IdentitySecret::generate();
-            let jwk = serde_json::to_value(a.code.public().to_jwk()).unwrap();
-            a.invitation.statement.params["code_key"] = jwk;
-        })),
-        ("with a longer life, the signature kept", Box::new(|a| {
-            a.invitation.statement.not_after += 3600;
-        })),
-        ("with another nonce, the signature kept", Box::new(|a| {
-            a.invitation.statement.nonce = other_text(&a.invitation.statement.nonce);
-        })),
-        ("with one bit of the signature changed", Box::new(|a| {
-            a.invitation.signature = other_text(&a.invitation.signature);
-        })),
-        ("for longer than seven days", Box::new(|a| {
-            let week = 7 * 24 * 3600;
-            let order = Operation::Invite(invite(a.id, &a.code, at.now() + 60));
-            a.invitation = at.inviter.signed(&at, &order, week + 60);
-        })),
-        ("a grant in its place", Box::new(|a| {
-            let order = Operation::Grant(grant(&at, a.id, "mail"));
-            a.invitation = at.granter.signed(&at, &order, 600);
-        })),
+    type Case<'a> = (&'a str, Box<dyn Fn(&mut Agent) + 'a>);
+    let cases: Vec<Case<'_>> = vec![
+        (
+            "signed by nobody of the roster",
+            Box::new(|a| {
+                let order = Operation::Invite(invite(a.id, &a.code, at.now() + lifetime));
+                a.invitation = stranger.signed(&at, &order, lifetime);
+            }),
+        ),
+        (
+            "signed by a stranger in the inviter's name",
+            Box::new(|a| {
+                let statement = a.invitation.statement.clone();
+                a.invitation = statement.sign(&stranger.secret).unwrap();
+            }),
+        ),
+        (
+            "signed by a granter",
+            Box::new(|a| {
+                let order = Operation::Invite(invite(a.id, &a.code, at.now() + lifetime));
+                a.invitation = at.granter.signed(&at, &order, lifetime);
+            }),
+        ),
+        (
+            "signed by an inviter of another tenant",
+            Box::new(|a| {
+                let order = Operation::Invite(invite(a.id, &a.code, at.now() + lifetime));
+                a.invitation = at.outsider.signed(&at, &order, lifetime);
+            }),
+        ),
+        (
+            "for another deployment",
+            Box::new(|a| {
+                let mut statement = a.invitation.statement.clone();
+                statement.deployment = other_text(&statement.deployment);
+                a.invitation = statement.sign(&at.inviter.secret).unwrap();
+            }),
+        ),
+        (
+            "for another vault",
+            Box::new(|a| {
+                let mut statement = a.invitation.statement.clone();
+                statement.vault = "vault-2".into();
+                a.invitation = statement.sign(&at.inviter.secret).unwrap();
+            }),
+        ),
+        (
+            "for another agent, the signature kept",
+            Box::new(|a| {
+                a.id = Uuid::new_v4();
+                a.invitation.statement.params["agent"] = a.id.to_string().into();
+            }),
+        ),
+        (
+            "in another tenant, the signature kept",
+            Box::new(|a| {
+                a.invitation.statement.params["tenant"] = OTHER_TENANT.to_string().into();
+            }),
+        ),
+        (
+            "with another handle, the signature kept",
+            Box::new(|a| {
+                a.invitation.statement.params["handle"] = "admin-bot".into();
+            }),
+        ),
+        (
+            "with the attacker's code key, the signature kept",
+            Box::new(|a| {
+                a.code = IdentitySecret::generate();
+                let jwk = serde_json::to_value(a.code.public().to_jwk()).unwrap();
+                a.invitation.statement.params["code_key"] = jwk;
+            }),
+        ),
+        (
+            "with a longer life, the signature kept",
+            Box::new(|a| {
+                a.invitation.statement.not_after += 3600;
+            }),
+        ),
+        (
+            "with another nonce, the signature kept",
+            Box::new(|a| {
+                a.invitation.statement.nonce = other_text(&a.invitation.statement.nonce);
+            }),
+        ),
+        (
+            "with one bit of the signature changed",
+            Box::new(|a| {
+                a.invitation.signature = other_text(&a.invitation.signature);
+            }),
+        ),
+        (
+            "for longer than seven days",
+            Box::new(|a| {
+                let week = 7 * 24 * 3600;
+                let order = Operation::Invite(invite(a.id, &a.code, at.now() + 60));
+                a.invitation = at.inviter.signed(&at, &order, week + 60);
+            }),
+        ),
+        (
+            "a grant in its place",
+            Box::new(|a| {
+                let order = Operation::Grant(grant(&at, a.id, "mail"));
+                a.invitation = at.granter.signed(&at, &order, 600);
+            }),
+        ),
     ];
     for (what, forge) in cases {
         let mut agent = Agent::invited(&at);
@@ -155,76 +197,131 @@ fn keys_swapped_in_an_enrolment_on_its_way_are_refused() {
     };
     let jwk = serde_json::to_value(attacker.public().to_jwk()).unwrap();
     let cases: Vec<Case<'_>> = vec![
-        ("identity key swapped in the body", RefusalCode::CodeInvalid, Box::new(|a, mut request| {
-            request.body = with(a, "jwk", jwk.clone());
-            request
-        })),
-        ("TLS key swapped in the body", RefusalCode::DigestMismatch, Box::new(|a, mut request| {
-            request.body = with(a, "csr", attackers_tls.certificate_request().into());
-            request
-        })),
-        ("identity key swapped and signed again without the code's key", RefusalCode::CodeInvalid,
+        (
+            "identity key swapped in the body",
+            RefusalCode::CodeInvalid,
+            Box::new(|a, mut request| {
+                request.body = with(a, "jwk", jwk.clone());
+                request
+            }),
+        ),
+        (
+            "TLS key swapped in the body",
+            RefusalCode::DigestMismatch,
+            Box::new(|a, mut request| {
+                request.body = with(a, "csr", attackers_tls.certificate_request().into());
+                request
+            }),
+        ),
+        (
+            "identity key swapped and signed again without the code's key",
+            RefusalCode::CodeInvalid,
             Box::new(|a, _| {
                 let body = with(a, "jwk", jwk.clone());
                 let keys = [(Tag::Enrol, &attacker), (Tag::EnrolCode, &attacker)];
                 signed_post(&at, "/v1/enrol", &body, &keys)
-            })),
-        ("code signature missing", RefusalCode::SignatureMissing, Box::new(|a, _| {
-            signed_post(&at, "/v1/enrol", &a.body(), &[(Tag::Enrol, &a.identity)])
-        })),
-        ("identity signature missing", RefusalCode::SignatureMissing, Box::new(|a, _| {
-            signed_post(&at, "/v1/enrol", &a.body(), &[(Tag::EnrolCode, &a.code)])
-        })),
-        ("identity signature by the code's key", RefusalCode::CodeInvalid, Box::new(|a, _| {
-            let keys = [(Tag::Enrol, &a.code), (Tag::EnrolCode, &a.code)];
-            signed_post(&at, "/v1/enrol", &a.body(), &keys)
-        })),
-        ("another agent named in the body", RefusalCode::CodeInvalid, Box::new(|a, _| {
-            both(a, &with(a, "agent", Uuid::new_v4().to_string().into()))
-        })),
-        ("a CSR that its key did not sign", RefusalCode::RequestMalformed, Box::new(|a, _| {
-            let csr = a.tls.certificate_request();
-            let at_byte = csr.len() / 2;
-            let letter = if csr.as_bytes()[at_byte] == b'A' { "B" } else { "A" };
-            let spoiled = format!("{}{letter}{}", &csr[..at_byte], &csr[at_byte + 1..]);
-            both(a, &with(a, "csr", spoiled.into()))
-        })),
-        ("an identity key that is no key", RefusalCode::RequestMalformed, Box::new(|a, _| {
-            let mut bad = jwk.clone();
-            bad["crv"] = "P-256".into();
-            both(a, &with(a, "jwk", bad))
-        })),
-        ("a member too many", RefusalCode::RequestMalformed, Box::new(|a, _| {
-            both(a, &with(a, "admin", true.into()))
-        })),
-        ("another target", RefusalCode::SignatureInvalid, Box::new(|_, mut request| {
-            request.target_uri = "https://elsewhere.example/v1/enrol".into();
-            request
-        })),
-        ("signed for another deployment's endpoint", RefusalCode::SignatureInvalid, Box::new(|a, _| {
-            let keys = [(Tag::Enrol, &a.identity), (Tag::EnrolCode, &a.code)];
-            signed_post_at(at.now(), "https://other.example/v1/enrol", &a.body(), &keys)
-        })),
-        ("another method", RefusalCode::SignatureInvalid, Box::new(|_, mut request| {
-            request.method = "PUT".into();
-            request
-        })),
-        ("expired", RefusalCode::SignatureExpired, Box::new(|a, _| {
-            let keys = [(Tag::Enrol, &a.identity), (Tag::EnrolCode, &a.code)];
-            signed_post_at(at.now() - 61, &url, &a.body(), &keys)
-        })),
-        ("from the future", RefusalCode::SignatureInvalid, Box::new(|a, _| {
-            let keys = [(Tag::Enrol, &a.identity), (Tag::EnrolCode, &a.code)];
-            signed_post_at(at.now() + 45, &url, &a.body(), &keys)
-        })),
-        ("no fields at all", RefusalCode::SignatureMissing, Box::new(|_, mut request| {
-            request.headers.clear();
-            request
-        })),
-        ("a field with a line break", RefusalCode::RequestMalformed, Box::new(|_, mut request| {
-            request.headers.push(("x".into(), "a\r\nb".into()));
-            request
-        })),
+            }),
+        ),
+        (
+            "code signature missing",
+            RefusalCode::SignatureMissing,
+            Box::new(|a, _| signed_post(&at, "/v1/enrol", &a.body(), &[(Tag::Enrol, &a.identity)])),
+        ),
+        (
+            "identity signature missing",
+            RefusalCode::SignatureMissing,
+            Box::new(|a, _| signed_post(&at, "/v1/enrol", &a.body(), &[(Tag::EnrolCode, &a.code)])),
+        ),
+        (
+            "identity signature by the code's key",
+            RefusalCode::CodeInvalid,
+            Box::new(|a, _| {
+                let keys = [(Tag::Enrol, &a.code), (Tag::EnrolCode, &a.code)];
+                signed_post(&at, "/v1/enrol", &a.body(), &keys)
+            }),
+        ),
+        (
+            "another agent named in the body",
+            RefusalCode::CodeInvalid,
+            Box::new(|a, _| both(a, &with(a, "agent", Uuid::new_v4().to_string().into()))),
+        ),
+        (
+            "a CSR that its key did not sign",
+            RefusalCode::RequestMalformed,
+            Box::new(|a, _| {
+                let csr = a.tls.certificate_request();
+                let at_byte = csr.len() / 2;
+                let letter = if csr.as_bytes()[at_byte] == b'A' { "B" } else { "A" };
+                let spoiled = format!("{}{letter}{}", &csr[..at_byte], &csr[at_byte + 1..]);
+                both(a, &with(a, "csr", spoiled.into()))
+            }),
+        ),
+        (
+            "an identity key that is no key",
+            RefusalCode::RequestMalformed,
+            Box::new(|a, _| {
+                let mut bad = jwk.clone();
+                bad["crv"] = "P-256".into();
+                both(a, &with(a, "jwk", bad))
+            }),
+        ),
+        ("a member too many", RefusalCode::RequestMalformed, Box::new(|a, _| both(a, &with(a, "admin", true.into())))),
+        (
+            "another target",
+            RefusalCode::SignatureInvalid,
+            Box::new(|_, mut request| {
+                request.target_uri = "https://elsewhere.example/v1/enrol".into();
+                request
+            }),
+        ),
+        (
+            "signed for another deployment's endpoint",
+            RefusalCode::SignatureInvalid,
+            Box::new(|a, _| {
+                let keys = [(Tag::Enrol, &a.identity), (Tag::EnrolCode, &a.code)];
+                signed_post_at(at.now(), "https://other.example/v1/enrol", &a.body(), &keys)
+            }),
+        ),
+        (
+            "another method",
+            RefusalCode::SignatureInvalid,
+            Box::new(|_, mut request| {
+                request.method = "PUT".into();
+                request
+            }),
+        ),
+        (
+            "expired",
+            RefusalCode::SignatureExpired,
+            Box::new(|a, _| {
+                let keys = [(Tag::Enrol, &a.identity), (Tag::EnrolCode, &a.code)];
+                signed_post_at(at.now() - 61, &url, &a.body(), &keys)
+            }),
+        ),
+        (
+            "from the future",
+            RefusalCode::SignatureInvalid,
+            Box::new(|a, _| {
+                let keys = [(Tag::Enrol, &a.identity), (Tag::EnrolCode, &a.code)];
+                signed_post_at(at.now() + 45, &url, &a.body(), &keys)
+            }),
+        ),
+        (
+            "no fields at all",
+            RefusalCode::SignatureMissing,
+            Box::new(|_, mut request| {
+                request.headers.clear();
+                request
+            }),
+        ),
+        (
+            "a field with a line break",
+            RefusalCode::RequestMalformed,
+            Box::new(|_, mut request| {
+                request.headers.push(("x".into(), "a\r\nb".into()));
+                request
+            }),
+        ),
     ];
     for (what, expected, forge) in cases {
         let agent = Agent::invited(&at);
@@ -264,6 +361,7 @@ fn an_enrolment_is_repeated_only_with_the_same_keys_and_within_ten_minutes() {
     assert_eq!(code, RefusalCode::CodeUsed);
     // Once the vault has forgotten the use, the invitation itself has long expired.
     at.restart_later(600);
+    Agent::invited(&at).enrol(&at);
     let code = refused("forgotten", at.call(agent.enrol_call(&at)));
     assert_eq!(code, RefusalCode::CodeExpired);
 }

@@ -68,43 +68,137 @@ fn nothing_but_a_proof_within_a_grant_brings_a_token() {
     use RefusalCode as Code;
     let cases: Vec<(&str, MintToken, Code)> = vec![
         // The agent's record.
-        ("another agent's record", MintToken { agent_record: two.enrolled.record.clone(), ..call() }, Code::MasterKeyInvalid),
-        ("a grant as agent record", MintToken { agent_record: one.grant.record.clone(), ..call() }, Code::RecordInvalid),
+        (
+            "another agent's record",
+            MintToken { agent_record: two.enrolled.record.clone(), ..call() },
+            Code::MasterKeyInvalid,
+        ),
+        (
+            "a grant as agent record",
+            MintToken { agent_record: one.grant.record.clone(), ..call() },
+            Code::RecordInvalid,
+        ),
         ("an empty agent record", MintToken { agent_record: vec![], ..call() }, Code::RecordInvalid),
-        ("an agent record with its version edited", MintToken { agent_record: edited(&one.enrolled.record, 24), ..call() }, Code::RecordInvalid),
-        ("an agent record with its last octet edited", MintToken { agent_record: edited(&one.enrolled.record, one.enrolled.record.len() - 1), ..call() }, Code::RecordInvalid),
+        (
+            "an agent record with its version edited",
+            MintToken { agent_record: edited(&one.enrolled.record, 24), ..call() },
+            Code::RecordInvalid,
+        ),
+        (
+            "an agent record with its last octet edited",
+            MintToken { agent_record: edited(&one.enrolled.record, one.enrolled.record.len() - 1), ..call() },
+            Code::RecordInvalid,
+        ),
         // The grant's.
         ("another agent's grant", MintToken { grant_record: two.grant.record.clone(), ..call() }, Code::RecordMismatch),
-        ("a grant with its label edited", MintToken { grant_record: edited(&one.grant.record, 30), ..call() }, Code::RecordInvalid),
-        ("a grant with its content edited", MintToken { grant_record: edited(&one.grant.record, last), ..call() }, Code::RecordInvalid),
-        ("a credential as grant", MintToken { grant_record: one.credential.record.clone(), ..call() }, Code::RecordInvalid),
+        (
+            "a grant with its label edited",
+            MintToken { grant_record: edited(&one.grant.record, 30), ..call() },
+            Code::RecordInvalid,
+        ),
+        (
+            "a grant with its content edited",
+            MintToken { grant_record: edited(&one.grant.record, last), ..call() },
+            Code::RecordInvalid,
+        ),
+        (
+            "a credential as grant",
+            MintToken { grant_record: one.credential.record.clone(), ..call() },
+            Code::RecordInvalid,
+        ),
         ("an agent as grant", MintToken { grant_record: one.enrolled.record.clone(), ..call() }, Code::RecordInvalid),
-        ("a grant that is over", MintToken { grant_record: sealed_grant(&|g| { g.not_before = now - 100; g.not_after = now - 1; }), ..call() }, Code::GrantMissing),
-        ("a grant to come", MintToken { grant_record: sealed_grant(&|g| g.not_before = now + 100), ..call() }, Code::GrantMissing),
-        ("a grant of another tool", MintToken { grant_record: sealed_grant(&|g| g.tool = "files".parse().unwrap()), ..call() }, Code::GrantMissing),
-        ("a grant of another resource", MintToken { grant_record: sealed_grant(&|g| g.resource = resource("mail2")), ..call() }, Code::ResourceRefused),
-        ("a grant of another agent", MintToken { grant_record: sealed_grant(&|g| g.agent = Uuid::new_v4()), ..call() }, Code::RecordMismatch),
+        (
+            "a grant that is over",
+            MintToken {
+                grant_record: sealed_grant(&|g| {
+                    g.not_before = now - 100;
+                    g.not_after = now - 1;
+                }),
+                ..call()
+            },
+            Code::GrantMissing,
+        ),
+        (
+            "a grant to come",
+            MintToken { grant_record: sealed_grant(&|g| g.not_before = now + 100), ..call() },
+            Code::GrantMissing,
+        ),
+        (
+            "a grant of another tool",
+            MintToken { grant_record: sealed_grant(&|g| g.tool = "files".parse().unwrap()), ..call() },
+            Code::GrantMissing,
+        ),
+        (
+            "a grant of another resource",
+            MintToken { grant_record: sealed_grant(&|g| g.resource = resource("mail2")), ..call() },
+            Code::ResourceRefused,
+        ),
+        (
+            "a grant of another agent",
+            MintToken { grant_record: sealed_grant(&|g| g.agent = Uuid::new_v4()), ..call() },
+            Code::RecordMismatch,
+        ),
         // The proof.
-        ("another agent's master key", MintToken { proof: Proof::MasterKey(WireSecret::from(two.master_key().to_owned())), ..call() }, Code::MasterKeyInvalid),
-        ("one bit of the master key", MintToken { proof: key_text(id, 1, 1, spoiled), ..call() }, Code::MasterKeyInvalid),
+        (
+            "another agent's master key",
+            MintToken { proof: Proof::MasterKey(WireSecret::from(two.master_key().to_owned())), ..call() },
+            Code::MasterKeyInvalid,
+        ),
+        (
+            "one bit of the master key",
+            MintToken { proof: key_text(id, 1, 1, spoiled), ..call() },
+            Code::MasterKeyInvalid,
+        ),
         ("an older generation", MintToken { proof: key_text(id, 1, 0, mac), ..call() }, Code::MasterKeyInvalid),
         ("a later generation", MintToken { proof: key_text(id, 1, 2, mac), ..call() }, Code::MasterKeyInvalid),
         ("another root", MintToken { proof: key_text(id, 2, 1, mac), ..call() }, Code::MasterKeyInvalid),
-        ("another agent's name on it", MintToken { proof: key_text(two.agent.id, 1, 1, mac), ..call() }, Code::MasterKeyInvalid),
+        (
+            "another agent's name on it",
+            MintToken { proof: key_text(two.agent.id, 1, 1, mac), ..call() },
+            Code::MasterKeyInvalid,
+        ),
         ("all zeros", MintToken { proof: key_text(id, 1, 1, [0; 32]), ..call() }, Code::MasterKeyInvalid),
-        ("no master key at all", MintToken { proof: Proof::MasterKey(WireSecret::new(vec![])), ..call() }, Code::MasterKeyInvalid),
-        ("octets that are no text", MintToken { proof: Proof::MasterKey(WireSecret::new(vec![0xff; 90])), ..call() }, Code::MasterKeyInvalid),
+        (
+            "no master key at all",
+            MintToken { proof: Proof::MasterKey(WireSecret::new(vec![])), ..call() },
+            Code::MasterKeyInvalid,
+        ),
+        (
+            "octets that are no text",
+            MintToken { proof: Proof::MasterKey(WireSecret::new(vec![0xff; 90])), ..call() },
+            Code::MasterKeyInvalid,
+        ),
         // What is asked for.
         ("another tool", MintToken { tool: "files".into(), ..call() }, Code::GrantMissing),
         ("another resource", MintToken { resource: resource("files"), ..call() }, Code::ResourceRefused),
         ("a longer resource", MintToken { resource: resource("mail/x"), ..call() }, Code::ResourceRefused),
-        ("an action beyond the grant", MintToken { actions: actions(&["files.read"]), ..call() }, Code::ScopeInsufficient),
-        ("one action within and one beyond", MintToken { actions: actions(&["mail.send", "files.read"]), ..call() }, Code::ScopeInsufficient),
+        (
+            "an action beyond the grant",
+            MintToken { actions: actions(&["files.read"]), ..call() },
+            Code::ScopeInsufficient,
+        ),
+        (
+            "one action within and one beyond",
+            MintToken { actions: actions(&["mail.send", "files.read"]), ..call() },
+            Code::ScopeInsufficient,
+        ),
         ("the pattern itself", MintToken { actions: actions(&["mail.*"]), ..call() }, Code::ScopeInsufficient),
-        ("an action with a space", MintToken { actions: actions(&["mail.send x:y"]), ..call() }, Code::ScopeInsufficient),
-        ("an action twice", MintToken { actions: actions(&["mail.send", "mail.send"]), ..call() }, Code::ScopeInsufficient),
+        (
+            "an action with a space",
+            MintToken { actions: actions(&["mail.send x:y"]), ..call() },
+            Code::ScopeInsufficient,
+        ),
+        (
+            "an action twice",
+            MintToken { actions: actions(&["mail.send", "mail.send"]), ..call() },
+            Code::ScopeInsufficient,
+        ),
         ("no action", MintToken { actions: vec![], ..call() }, Code::OutOfRange),
-        ("too many actions", MintToken { actions: (0..33).map(|n| format!("mail.{n}")).collect(), ..call() }, Code::OutOfRange),
+        (
+            "too many actions",
+            MintToken { actions: (0..33).map(|n| format!("mail.{n}")).collect(), ..call() },
+            Code::OutOfRange,
+        ),
         ("no lifetime", MintToken { lifetime_s: 0, ..call() }, Code::OutOfRange),
         ("a second too long", MintToken { lifetime_s: 901, ..call() }, Code::OutOfRange),
         ("for ever", MintToken { lifetime_s: u32::MAX, ..call() }, Code::OutOfRange),
@@ -155,9 +249,7 @@ fn an_older_record_is_refused_once_a_newer_one_was_made() {
 fn a_revocation_holds_at_once_and_over_a_restart() {
     let mut at = Deployment::start();
     let (one, two) = (Working::new(&at), Working::new(&at));
-    let revoke = |tenant, kind, id: String| {
-        Operation::Revoke(RevokeOrder { tenant, kind, id })
-    };
+    let revoke = |tenant, kind, id: String| Operation::Revoke(RevokeOrder { tenant, kind, id });
     let grant_id = one.grant.facts.grant.to_string();
     // Another tenant's granter may say so in his own tenant only, which is nobody's grant.
     let elsewhere = revoke(OTHER_TENANT, RecordKind::Grant, grant_id.clone());

@@ -1,9 +1,7 @@
 //! Attacks on `seal`, `open`, `blind_index` and `load_dek`.
 
 use tgp_vault_client::CallError;
-use tgp_vault_client::wire::{
-    BlindIndex, LoadDek, Open, OpenItem, RefusalCode, Seal, SealItem, WrappedDek,
-};
+use tgp_vault_client::wire::{BlindIndex, LoadDek, Open, OpenItem, RefusalCode, Seal, SealItem, WrappedDek};
 use uuid::Uuid;
 
 use crate::actors::Working;
@@ -20,13 +18,7 @@ fn item(table: &str, plaintext: &[u8]) -> SealItem {
 }
 
 fn found(table: &str, sealed: &[u8]) -> OpenItem {
-    OpenItem {
-        table: table.into(),
-        column: "name".into(),
-        key: "row-1".into(),
-        version: 1,
-        sealed: sealed.to_vec(),
-    }
+    OpenItem { table: table.into(), column: "name".into(), key: "row-1".into(), version: 1, sealed: sealed.to_vec() }
 }
 
 #[test]
@@ -34,9 +26,7 @@ fn a_sealed_value_opens_in_its_own_place_and_nowhere_else() {
     let at = Deployment::start();
     let items = (0..100).map(|n: u8| item("agent", &[n; 100])).collect();
     let sealed = at.call(Seal { tenant: TENANT, dek: at.metadata_dek, items }).unwrap();
-    let opened = at
-        .call(Open { tenant: TENANT, items: sealed.iter().map(|s| found("agent", s)).collect() })
-        .unwrap();
+    let opened = at.call(Open { tenant: TENANT, items: sealed.iter().map(|s| found("agent", s)).collect() }).unwrap();
     assert!(opened.iter().zip(0_u8..).all(|(plain, n)| *plain == [n; 100]));
 
     let one = || found("agent", &sealed[0]);
@@ -119,12 +109,7 @@ fn a_data_key_is_loaded_only_as_what_it_was_made_for() {
 fn a_blind_index_tells_tenants_and_columns_apart() {
     let at = Deployment::start();
     let index = |tenant, table: &str, column: &str, value: &[u8]| {
-        at.call(BlindIndex {
-            tenant,
-            table: table.into(),
-            column: column.into(),
-            value: value.to_vec(),
-        })
+        at.call(BlindIndex { tenant, table: table.into(), column: column.into(), value: value.to_vec() })
     };
     let one = index(TENANT, "agent", "name", b"ada").unwrap();
     assert_eq!(index(TENANT, "agent", "name", b"ada").unwrap(), one);

@@ -1,13 +1,13 @@
 //! Attacks on the calls that carry out what operators signed.
 
 use tgp_authority::{
-    CertifyOperator as OperatorOrder, CertifyServer as ServerOrder, NewDek as DekOrder, Operation,
-    OperatorSecret, Purpose, RecordKind, Revoke as RevokeOrder, Signed,
+    CertifyOperator as OperatorOrder, CertifyServer as ServerOrder, NewDek as DekOrder, Operation, OperatorSecret,
+    Purpose, RecordKind, Revoke as RevokeOrder, Signed,
 };
 use tgp_vault_client::CallError;
 use tgp_vault_client::wire::{
-    CertifyOperator, CertifyServer, NewDek, RefusalCode, Revoke, SetCredential, SetGrant,
-    SetRoster, StatementText, WireSecret,
+    CertifyOperator, CertifyServer, NewDek, RefusalCode, Revoke, SetCredential, SetGrant, SetRoster, StatementText,
+    WireSecret,
 };
 use uuid::Uuid;
 
@@ -47,10 +47,7 @@ fn orders(at: &Deployment) -> Vec<(Operation, &Person)> {
         (revoke(RecordKind::Grant, Uuid::new_v4().to_string()), &at.granter),
         (revoke(RecordKind::Credential, "files".into()), &at.granter),
         (Operation::NewDek(DekOrder { tenant: TENANT, purpose: Purpose::Record }), &at.owner),
-        (
-            Operation::CertifyServer(ServerOrder { names: vec!["new.tgp.example".into()] }),
-            &at.owner,
-        ),
+        (Operation::CertifyServer(ServerOrder { names: vec!["new.tgp.example".into()] }), &at.owner),
         (
             Operation::CertifyOperator(OperatorOrder {
                 operator: at.granter.id,
@@ -83,17 +80,25 @@ fn every_order_is_carried_out_once_and_only_as_it_was_signed() {
         use RefusalCode::{StatementExpired, StatementInvalid};
         let forged = [
             ("by a stranger", stranger.signed(&at, &order, 600), StatementInvalid),
-            ("by a stranger in an operator's name", {
-                let statement = person.statement(&at, &order, 600);
-                statement.sign(&stranger.secret).unwrap()
-            }, StatementInvalid),
+            (
+                "by a stranger in an operator's name",
+                {
+                    let statement = person.statement(&at, &order, 600);
+                    statement.sign(&stranger.secret).unwrap()
+                },
+                StatementInvalid,
+            ),
             ("by an operator of another tenant", at.outsider.signed(&at, &order, 600), StatementInvalid),
             ("for another deployment", resigned(&|s| s.deployment = other_text(&s.deployment)), StatementInvalid),
             ("for another vault", resigned(&|s| s.vault = "vault-2".into()), StatementInvalid),
             ("expired", person.signed(&at, &order, 0), StatementExpired),
             ("good for too long", person.signed(&at, &order, 15 * 60 + 30), StatementExpired),
             ("with a longer life, the signature kept", kept(&|s| s.statement.not_after += 1), StatementInvalid),
-            ("with a fresh nonce, the signature kept", kept(&|s| s.statement.nonce = other_text(&s.statement.nonce)), StatementInvalid),
+            (
+                "with a fresh nonce, the signature kept",
+                kept(&|s| s.statement.nonce = other_text(&s.statement.nonce)),
+                StatementInvalid,
+            ),
             ("with another signature", kept(&|s| s.signature = other_text(&s.signature)), StatementInvalid),
             ("with a member too many", kept(&|s| s.statement.params["extra"] = 1.into()), StatementInvalid),
         ];
@@ -117,8 +122,7 @@ fn a_role_gives_its_own_orders_only() {
     for (order, person) in orders(&at) {
         for other in [&at.owner, &at.inviter, &at.granter] {
             let allowed = other.id == person.id
-                || other.id == at.owner.id
-                    && matches!(order, Operation::Revoke(_) | Operation::CertifyOperator(_));
+                || other.id == at.owner.id && matches!(order, Operation::Revoke(_) | Operation::CertifyOperator(_));
             if !allowed {
                 let what = format!("{} by another role", order.op());
                 let code = refused(&what, carry(&at, &other.signed(&at, &order, 600)));
@@ -147,9 +151,7 @@ fn an_order_is_of_no_use_to_another_call() {
             _ => at.call(NewDek { statement }).map(drop),
         }
     };
-    let calls = [
-        "grant", "credential", "revoke", "roster", "certify-operator", "certify-server", "new-dek",
-    ];
+    let calls = ["grant", "credential", "revoke", "roster", "certify-operator", "certify-server", "new-dek"];
     for (order, person) in &all {
         for call in calls {
             if call != order.op().as_str() {

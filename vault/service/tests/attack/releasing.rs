@@ -69,7 +69,11 @@ fn no_credential_is_drawn_without_its_agents_signed_request() {
         ("another agent's key", call(by(&two.agent.identity)), Code::SignatureInvalid),
         ("a stranger's key", call(by(&IdentitySecret::generate())), Code::SignatureInvalid),
         ("another method than signed", call(changed(&|r| r.method = "DELETE".into())), Code::SignatureInvalid),
-        ("another target than signed", call(changed(&|r| r.target_uri = format!("{}/messages/2", resource("mail")))), Code::SignatureInvalid),
+        (
+            "another target than signed",
+            call(changed(&|r| r.target_uri = format!("{}/messages/2", resource("mail")))),
+            Code::SignatureInvalid,
+        ),
         ("no signature", call(without("signature")), Code::SignatureInvalid),
         ("no signature input", call(without("signature-input")), Code::SignatureInvalid),
         ("no token", call(without("authorization")), Code::TokenMissing),
@@ -83,11 +87,27 @@ fn no_credential_is_drawn_without_its_agents_signed_request() {
         ("a token that is none", call(signed("e30.e30.e30", URL)), Code::TokenInvalid),
         ("outside its audience", call(signed(&token, &format!("{}/x", resource("files")))), Code::ScopeInsufficient),
         ("beside its audience", call(signed(&token, &format!("{}x", resource("mail")))), Code::ScopeInsufficient),
-        ("a path with two spellings", call(changed(&|r| r.target_uri = format!("{}/a/../b", resource("mail")))), Code::PathNotCanonical),
+        (
+            "a path with two spellings",
+            call(changed(&|r| r.target_uri = format!("{}/a/../b", resource("mail")))),
+            Code::PathNotCanonical,
+        ),
         // The records.
-        ("another agent's record", Release { agent_record: two.enrolled.record.clone(), ..call(good()) }, Code::RecordMismatch),
-        ("a credential as agent", Release { agent_record: one.credential.record.clone(), ..call(good()) }, Code::RecordInvalid),
-        ("a grant as credential", Release { credential_record: one.grant.record.clone(), ..call(good()) }, Code::RecordInvalid),
+        (
+            "another agent's record",
+            Release { agent_record: two.enrolled.record.clone(), ..call(good()) },
+            Code::RecordMismatch,
+        ),
+        (
+            "a credential as agent",
+            Release { agent_record: one.credential.record.clone(), ..call(good()) },
+            Code::RecordInvalid,
+        ),
+        (
+            "a grant as credential",
+            Release { credential_record: one.grant.record.clone(), ..call(good()) },
+            Code::RecordInvalid,
+        ),
         ("no credential", Release { credential_record: vec![], ..call(good()) }, Code::RecordInvalid),
     ];
     for (what, call, expected) in cases {
@@ -188,9 +208,7 @@ fn an_expired_token_opens_nothing_also_when_it_was_seen_before() {
     let short = tgp_vault_client::wire::MintToken { lifetime_s: 3, ..working.mint_call() };
     let minted = at.call(short).unwrap();
     let token = minted.token.expose_text().unwrap();
-    let draw = |at: &Deployment| {
-        at.call(working.release_call(working.agent.request(at, token, URL)))
-    };
+    let draw = |at: &Deployment| at.call(working.release_call(working.agent.request(at, token, URL)));
     draw(&at).unwrap();
     while at.now() < minted.exp {
         std::thread::sleep(std::time::Duration::from_millis(50));
@@ -205,9 +223,7 @@ fn a_replayed_proof_is_refused_also_after_a_restart() {
     let mut at = Deployment::start();
     let working = Working::new(&at);
     let token = working.token(&at);
-    let draw = |at: &Deployment, request: &RequestEnvelope| {
-        at.call(working.release_call(request.clone()))
-    };
+    let draw = |at: &Deployment, request: &RequestEnvelope| at.call(working.release_call(request.clone()));
     let seen = working.agent.request(&at, &token, URL);
     let unseen = working.agent.request(&at, &token, URL);
     // By an agent whose clock is ahead, within what is allowed.

@@ -1,8 +1,6 @@
 //! Attacks on `set_roster`.
 
-use tgp_authority::{
-    NewDek as DekOrder, Op, Operation, Purpose, Role, RosterChange, RosterDoc, Tenants,
-};
+use tgp_authority::{NewDek as DekOrder, Op, Operation, Purpose, Role, RosterChange, RosterDoc, Tenants};
 use tgp_vault_client::wire::{NewDek, RefusalCode, SetRoster};
 
 use crate::actors::Person;
@@ -29,12 +27,20 @@ fn a_roster_follows_only_as_its_successor() {
         ("another trust domain", next(&|r| r.trust_domain = "evil.example".parse().unwrap())),
         ("nobody in it", next(&|r| r.operators.clear())),
         ("no owner in it", next(&|r| r.operators.retain(|o| !o.has_role(Role::Owner)))),
-        ("a quorum that nobody reaches", next(&|r| { r.quorum.insert(Op::Roster, 5); })),
-        ("a key that changes hands", next(&|r| {
-            r.operators[1].keys = r.operators[0].keys.clone();
-            r.operators.remove(0);
-            r.operators.push(entry(Tenants::All));
-        })),
+        (
+            "a quorum that nobody reaches",
+            next(&|r| {
+                r.quorum.insert(Op::Roster, 5);
+            }),
+        ),
+        (
+            "a key that changes hands",
+            next(&|r| {
+                r.operators[1].keys = r.operators[0].keys.clone();
+                r.operators.remove(0);
+                r.operators.push(entry(Tenants::All));
+            }),
+        ),
     ];
     for (what, roster) in cases {
         let statements = vec![at.owner.order(&at, &change(roster))];

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use tgp_vault_client::CallError;
 use tgp_vault_client::wire::{
-    self, Describe, Door, FRAME_LIMIT, HEADER_LEN, Header, Health, Mode, Op, Refusal, RefusalCode,
-    Status, TlsSign,
+    self, Describe, Door, FRAME_LIMIT, HEADER_LEN, Header, Health, Mode, Op, Refusal, RefusalCode, Status, TlsSign,
 };
 
 use crate::child;
@@ -223,4 +222,12 @@ fn health_is_a_known_answer_and_counts_what_was_asked() {
     }
     assert!(at.call(Health {}).unwrap().known_answer);
     at.stop();
+}
+
+#[test]
+fn a_vault_that_crashes_leaves_no_core_file() {
+    let at = Deployment::start();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", at.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
 }
