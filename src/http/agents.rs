@@ -1,0 +1,356 @@
+//! The gateway's listener, for agents: metadata, keys, tokens, enrolment, certificates, the catalogue and
+//! the proxy.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::answer::{admissible, content, finish, json as answer_json, path_and_query};
+use super::failures::FailureLimit;
+use super::listen::{Answer, Connection};
+use super::metrics::Metrics;
+use super::problem;
+use crate::admission::{Entry, Kind};
+use crate::gateway::Gateway;
+use crate::issue::basic::Presented;
+use crate::issue::enrol::{self, Signed};
+use crate::issue::form::{Asked, Way};
+use crate::issue::{self, OauthError, OauthRefusal};
+use crate::proxy::call::{self, Call, known_agent, read_body};
+use crate::refusal::{Advice, Code, Refusal};
+use crate::store::agent::{Agent, Status};
+use crate::store::grant::Grant;
+use crate::verify::Denied;
+
+/// Forms, statements and certificate requests are small.
+const BODY_LIMIT: usize = 64 * 1024;
+
+pub struct AgentRoutes {
+    pub gateway: Arc<Gateway>,
+    pub failures: FailureLimit,
+    pub metrics: Arc<Metrics>,
+}
+
+/// One request, its caller and its number.
+struct Exchange {
+    request_id: Uuid,
+    connection: Arc<Connection>,
+    parts: Parts,
+    body: Incoming,
+}
+
+impl Answer for AgentRoutes {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, connection: Arc<Connection>) -> Response<Body> {
+        let request_id = Uuid::new_v4();
+        let remote = connection.remote.ip();
+        let now = self.gateway.now();
+        let (parts, body) = request.into_parts();
+        let exchange = Exchange { request_id, connection, parts, body };
+        let answered = match self.failures.check(remote, now) {
+            Ok(()) => self.route(exchange).await,
+            Err(refusal) => Err(Denied::counted(refusal)),
+        };
+        let response = match answered {
+            Ok(response) => response,
+            Err(denied) => {
+                if denied.is_unauthenticated() && denied.code() != Code::RateLimited {
+                    self.failures.note(remote, now);
+                }
+                let refusal = denied.settle(&self.gateway.admission).await;
+                tracing::info!(%request_id, code = %refusal.code, detail = %refusal.detail, "refused");
+                problem::problem(&self.gateway.config.issuer, request_id, &refusal)
+            }
+        };
+        self.metrics.answered("gateway", response.status().as_u16());
+        finish(response, request_id)
+    }
+}
+
+impl AgentRoutes {
+    async fn route(&self, exchange: Exchange) -> Result<Response<Body>, Denied> {
+        let limits = &self.gateway.config.limits;
+        admissible(&exchange.parts, limits, &self.gateway.config.issuer).map_err(Denied::counted)?;
+        let path = exchange.parts.uri.path().to_owned();
+        if path.starts_with("/t/") {
+            return self.proxy(exchange).await;
+        }
+        let method = exchange.parts.method.clone();
+        match (path.as_str(), &method) {
+            ("/.well-known/oauth-authorization-server", &Method::GET | &Method::HEAD) => Ok(self.metadata()),
+            ("/oauth2/jwks", &Method::GET | &Method::HEAD) => Ok(self.jwks()),
+            ("/oauth2/token", &Method::POST) => Ok(self.token(exchange).await),
+            ("/v1/enrol", &Method::POST) => self.enrol(exchange).await,
+            ("/v1/certificates", &Method::POST) => self.certificates(exchange).await,
+            ("/v1/tools", &Method::GET | &Method::HEAD) => self.catalogue(exchange, None).await,
+            ("/.well-known/oauth-authorization-server" | "/oauth2/jwks" | "/v1/tools", _) => {
+                Err(wrong_method("GET, HEAD"))
+            }
+            ("/oauth2/token" | "/v1/enrol" | "/v1/certificates", _) => Err(wrong_method("POST")),
+            (path, method) => match (path.strip_prefix("/v1/tools/"), method) {
+                (Some(slug), &Method::GET | &Method::HEAD) if !slug.contains('/') => {
+                    self.catalogue(exchange, Some(slug)).await
+                }
+                (Some(slug), _) if !slug.contains('/') => Err(wrong_method("GET, HEAD")),
+                _ => Err(Denied::counted(Refusal::new(Code::NotFound, "there is nothing at this path"))),
+            },
+        }
+    }
+
+    /// RFC 8414.
+    fn metadata(&self) -> Response<Body> {
+        let issuer = &self.gateway.config.issuer;
+        let metadata = json!({
+            "issuer": issuer.as_str(),
+            "token_endpoint": format!("{issuer}/oauth2/token"),
+            "jwks_uri": format!("{issuer}/oauth2/jwks"),
+            "grant_types_supported": ["client_credentials"],
+            "response_types_supported": [],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+            "authorization_details_types_supported": ["tgp_tool"],
+        });
+        cached(answer_json(StatusCode::OK, &metadata))
+    }
+
+    fn jwks(&self) -> Response<Body> {
+        cached(content(StatusCode::OK, "application/json", self.gateway.deployment.jwks.clone()))
+    }
+
+    /// `/oauth2/*` answer in RFC 6749's terms.
+    async fn token(&self, exchange: Exchange) -> Response<Body> {
+        let request_id = exchange.request_id;
+        let mut way = None;
+        match self.issue(exchange, &mut way).await {
+            Ok(response) => response,
+            Err((denied, name)) => {
+                let code = denied.code();
+                let refusal = denied.settle(&self.gateway.admission).await;
+                // What could not be recorded is answered as that, whatever it was.
+                let name = if refusal.code == code { name } else { None };
+                let name = name.unwrap_or_else(|| OauthRefusal::name(refusal.code, way));
+                tracing::info!(%request_id, code = %refusal.code, error = name.as_str(), detail = %refusal.detail, "no token");
+                problem::oauth(name, request_id, &refusal)
+            }
+        }
+    }
+
+    async fn issue(
+        &self,
+        exchange: Exchange,
+        way: &mut Option<Way>,
+    ) -> Result<Response<Body>, (Denied, Option<OauthError>)> {
+        let gateway = &self.gateway;
+        let Exchange { request_id, connection, parts, body } = exchange;
+        let plain = |denied: Denied| (denied, None);
+        let certified = connection.peer.agent(gateway.now()).map_err(|refusal| plain(Denied::counted(refusal)))?;
+        let agent = known_agent(gateway, certified).await.map_err(plain)?;
+        let entry = Entry {
+            agent: Some(agent.id),
+            method: Some(parts.method.to_string()),
+            ..Entry::new(request_id, Kind::Token, agent.tenant)
+        };
+        let row = |refusal: Refusal| (Denied::row(&entry, refusal), None);
+        let presented = Presented::parse(&parts.headers).map_err(row)?;
+        if presented.agent != agent.id {
+            let detail = "the certificate and the client credentials name different agents";
+            return Err(row(Refusal::new(Code::CertificateMismatch, detail)));
+        }
+        let form =
+            read_body(&parts.headers, body, BODY_LIMIT, gateway.config.limits.body_timeout).await.map_err(row)?;
+        if !is_kind(&parts, "application/x-www-form-urlencoded") {
+            return Err(row(Refusal::new(Code::RequestMalformed, "send application/x-www-form-urlencoded")));
+        }
+        let asked = Asked::parse(&form, &agent.id.to_string())
+            .map_err(|OauthRefusal { error, refusal }| (Denied::row(&entry, refusal), Some(error)))?;
+        *way = Some(asked.way);
+        let entry = Entry {
+            tool: Some(asked.tool.to_string()),
+            action: Some(asked.actions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+            ..entry
+        };
+        let token = issue::token(gateway, agent, presented, &asked, entry).await.map_err(plain)?.into_inner();
+        let mut reply = json!({
+            "access_token": token.expose_text(),
+            "token_type": "Bearer",
+            "expires_in": token.expires_in,
+            "scope": token.scope,
+        });
+        if asked.way == Way::Details {
+            reply["authorization_details"] = json!([{
+                "type": "tgp_tool",
+                "locations": [token.resource],
+                "actions": token.actions,
+                "identifier": token.tool,
+            }]);
+        }
+        let mut response = answer_json(StatusCode::OK, &reply);
+        response.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+        Ok(response)
+    }
+
+    async fn enrol(&self, exchange: Exchange) -> Result<Response<Body>, Denied> {
+        let (signed, _) = self.read_signed(exchange).await.map_err(Denied::counted)?;
+        let enrolled = enrol::enrol(&self.gateway, &signed.borrow()).await?;
+        let reply = json!({
+            "agent": enrolled.facts.agent,
+            "aan": enrolled.facts.aan,
+            "certificate_chain": enrolled.certificate.chain,
+            "ca_bundle": enrolled.ca_bundle,
+            "master_key": enrolled.master_key.expose_text().unwrap_or_default(),
+        });
+        Ok(answer_json(StatusCode::CREATED, &reply))
+    }
+
+    async fn certificates(&self, exchange: Exchange) -> Result<Response<Body>, Denied> {
+        let agent = self.certified(&exchange).await?;
+        let (signed, _) = self.read_signed(exchange).await.map_err(Denied::counted)?;
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(rename = "csr")]
+            _csr: String,
+        }
+        let parsed: Result<Body, _> = serde_json::from_slice(&signed.content);
+        if parsed.is_err() {
+            return Err(Denied::counted(Refusal::new(Code::RequestMalformed, "the body is JSON {csr}")));
+        }
+        let certificate = enrol::renew(&self.gateway, &agent, &signed.borrow()).await?;
+        let reply = json!({
+            "certificate_chain": certificate.chain,
+            "ca_bundle": self.gateway.deployment.ca_pem,
+        });
+        Ok(answer_json(StatusCode::CREATED, &reply))
+    }
+
+    /// The tools that this agent holds grants for.
+    async fn catalogue(&self, exchange: Exchange, slug: Option<&str>) -> Result<Response<Body>, Denied> {
+        let gateway = &self.gateway;
+        let agent = self.certified(&exchange).await?;
+        let entry = Entry {
+            agent: Some(agent.id),
+            method: Some(exchange.parts.method.to_string()),
+            tool: slug.map(|slug| slug.chars().take(63).collect()),
+            ..Entry::new(exchange.request_id, Kind::Catalogue, agent.tenant)
+        };
+        let denied = |refusal: Refusal| Denied::row(&entry, refusal);
+        active(&agent).map_err(denied)?;
+        let now = gateway.now();
+        let grants = gateway.store.grants(agent.tenant, Some(agent.id), slug).await.map_err(|e| denied(e.into()))?;
+        let mut tools: Vec<(String, Vec<&Grant>)> = Vec::new();
+        for grant in grants.iter().filter(|grant| !grant.revoked && now < grant.not_after) {
+            match tools.iter_mut().find(|(slug, _)| *slug == grant.tool) {
+                Some((_, own)) => own.push(grant),
+                None => tools.push((grant.tool.clone(), vec![grant])),
+            }
+        }
+        let mut listed = Vec::with_capacity(tools.len());
+        for (slug, grants) in tools {
+            let Some(tool) = gateway.cache.tool(&slug).await.map_err(|e| denied(e.into()))? else { continue };
+            listed.push(entry_of(&tool, &grants));
+        }
+        let reply = match slug {
+            None => json!({ "tools": listed }),
+            Some(slug) => listed.pop().ok_or_else(|| {
+                denied(Refusal::new(
+                    Code::ToolUnknown,
+                    format!("there is no tool {slug:.63} that this agent has a grant for"),
+                ))
+            })?,
+        };
+        let recorded = gateway.admission.admit_agent(agent.id, entry.clone(), None).await;
+        recorded.map_err(crate::verify::denied::not_admitted)?.into_inner();
+        Ok(answer_json(StatusCode::OK, &reply))
+    }
+
+    async fn proxy(&self, exchange: Exchange) -> Result<Response<Body>, Denied> {
+        let Exchange { request_id, connection, parts, body } = exchange;
+        let agent = connection.peer.agent(self.gateway.now()).map_err(Denied::counted)?;
+        let path_and_query = path_and_query(&parts).to_owned();
+        let Parts { method, headers, .. } = parts;
+        call::call(&self.gateway, Call { request_id, agent, method, path_and_query, headers, body }).await
+    }
+
+    async fn certified(&self, exchange: &Exchange) -> Result<Arc<Agent>, Denied> {
+        let agent = exchange.connection.peer.agent(self.gateway.now()).map_err(Denied::counted)?;
+        known_agent(&self.gateway, agent).await
+    }
+
+    async fn read_signed(&self, exchange: Exchange) -> Result<(OwnedSigned, Arc<Connection>), Refusal> {
+        let Exchange { request_id, connection, parts, body } = exchange;
+        let timeout = self.gateway.config.limits.body_timeout;
+        let content = read_body(&parts.headers, body, BODY_LIMIT, timeout).await?;
+        let target_uri = format!("{}{}", self.gateway.config.issuer, path_and_query(&parts));
+        Ok((OwnedSigned { request_id, parts, target_uri, content }, connection))
+    }
+}
+
+struct OwnedSigned {
+    request_id: Uuid,
+    parts: Parts,
+    target_uri: String,
+    content: Bytes,
+}
+
+impl OwnedSigned {
+    fn borrow(&self) -> Signed<'_> {
+        Signed {
+            request_id: self.request_id,
+            method: self.parts.method.as_str(),
+            target_uri: &self.target_uri,
+            headers: &self.parts.headers,
+            content: &self.content,
+        }
+    }
+}
+
+fn wrong_method(allow: &'static str) -> Denied {
+    Denied::counted(Refusal::new(Code::MethodNotAllowed, format!("use {allow}")).advise(Advice::Allow(allow)))
+}
+
+fn active(agent: &Agent) -> Result<(), Refusal> {
+    match agent.status {
+        Status::Active => Ok(()),
+        Status::Retired => Err(Refusal::new(Code::AgentRetired, "the agent is retired")),
+        Status::Frozen | Status::Invited => {
+            Err(Refusal::new(Code::AgentFrozen, "the agent is frozen; ask its operator"))
+        }
+    }
+}
+
+fn entry_of(tool: &crate::store::tool::Tool, grants: &[&Grant]) -> Value {
+    json!({
+        "slug": tool.slug,
+        "resource": tool.resource,
+        "actions": tool.actions.iter().map(|action| json!({
+            "name": action.name,
+            "method": action.method,
+            "path": action.template,
+        })).collect::<Vec<_>>(),
+        "grants": grants.iter().map(|grant| json!({
+            "grant": grant.id,
+            "actions": grant.actions,
+            "not_before": grant.not_before,
+            "not_after": grant.not_after,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn is_kind(parts: &Parts, kind: &str) -> bool {
+    parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case(kind))
+}
+
+fn cached(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+    response
+}

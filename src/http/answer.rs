@@ -1,0 +1,115 @@
+//! What all listeners have in common: the bounds on a request's head, its target, and how an answer is
+//! finished.
+
+use axum::body::Body;
+use http::header::{self, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Response, StatusCode, Version};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::config::{Limits, Origin};
+use crate::proxy::headers;
+use crate::refusal::{Advice, Code, Refusal};
+
+/// Bounds, framing and target, before anything else is looked at.
+pub fn admissible(parts: &Parts, limits: &Limits, origin: &Origin) -> Result<(), Refusal> {
+    let (bytes, fields) = headers::measure(&parts.headers);
+    if bytes > limits.header_bytes || fields > limits.header_fields {
+        let detail =
+            format!("send at most {} fields and {} bytes of headers", limits.header_fields, limits.header_bytes);
+        return Err(Refusal::new(Code::HeadersTooLarge, detail).advise(Advice::Close));
+    }
+    if headers::framing_is_in_doubt(&parts.headers) {
+        let detail = "send content-type and content-length once, and not content-length with transfer-encoding";
+        return Err(Refusal::new(Code::RequestMalformed, detail).advise(Advice::Close));
+    }
+    if parts.method == http::Method::CONNECT {
+        return Err(Refusal::new(Code::MethodNotAllowed, "this is no forward proxy").advise(Advice::Close));
+    }
+    // RFC 9112 §3.2.2: an absolute-form target is accepted for this origin alone. In HTTP/2 every
+    // request has an authority; like Host, it is ignored.
+    if parts.version < Version::HTTP_2 && parts.uri.authority().is_some() {
+        let same = parts.uri.scheme_str() == Some("https")
+            && parts.uri.authority().is_some_and(|authority| authority.as_str() == origin.authority());
+        if !same {
+            return Err(Refusal::new(Code::RequestMalformed, format!("this origin is {origin}")));
+        }
+    }
+    Ok(())
+}
+
+/// Path and query as received.
+pub fn path_and_query(parts: &Parts) -> &str {
+    parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
+}
+
+/// A JSON answer that nobody may keep.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(body) => content(status, "application/json", body),
+        Err(error) => {
+            tracing::error!(%error, "an answer does not serialise");
+            content(StatusCode::INTERNAL_SERVER_ERROR, "application/json", b"{}".to_vec())
+        }
+    }
+}
+
+pub fn content(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Every answer names its request, as the audit does.
+pub fn finish(mut response: Response<Body>, request_id: Uuid) -> Response<Body> {
+    let id = request_id.hyphenated().to_string();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HeaderName::from_static("tgp-request-id"), id);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn parts(request: http::request::Builder) -> Parts {
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    fn check(request: http::request::Builder) -> Result<(), Code> {
+        let config = crate::config::Config::parse(
+            "issuer = \"https://gw.tgp.example\"\ntrust_domain = \"tgp.example\"\n[vault]\nsocket = \"v\"\n\
+             [database]\nurl = \"postgres://a@b/c\"\nadmission_url = \"postgres://d@b/c\"",
+            std::path::Path::new("/"),
+        )
+        .expect("a configuration");
+        admissible(&parts(request), &config.limits, &config.issuer).map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn an_absolute_target_is_accepted_for_this_origin_alone() {
+        assert_eq!(check(Request::get("/t/mail/x").header("host", "anything")), Ok(()));
+        assert_eq!(check(Request::get("https://gw.tgp.example/t/mail/x")), Ok(()));
+        for other in ["https://gw.tgp.example:444/x", "http://gw.tgp.example/x", "https://evil.example/x"] {
+            assert_eq!(check(Request::get(other)), Err(Code::RequestMalformed), "{other}");
+        }
+        let h2 = Request::get("https://whatever.example/x").version(Version::HTTP_2);
+        assert_eq!(check(h2), Ok(()));
+    }
+
+    #[test]
+    fn a_head_beyond_its_bounds_is_refused() {
+        let many = (0..129).fold(Request::get("/"), |request, n| request.header(format!("x-{n}"), "v"));
+        assert_eq!(check(many), Err(Code::HeadersTooLarge));
+        assert_eq!(check(Request::get("/").header("x", "v".repeat(64 * 1024))), Err(Code::HeadersTooLarge));
+        let twice = Request::post("/").header("content-type", "a/b").header("content-type", "a/b");
+        assert_eq!(check(twice), Err(Code::RequestMalformed));
+    }
+}

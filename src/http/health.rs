@@ -1,0 +1,64 @@
+//! The loopback listener: is the process there, can it do its work, and how often has it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::json;
+use tgp_vault_client::wire::Health;
+
+use super::answer::{content, json as answer_json};
+use super::listen::{Answer, Connection};
+use super::metrics::Metrics;
+use crate::gateway::Gateway;
+
+pub struct HealthRoutes {
+    pub gateway: Arc<Gateway>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Answer for HealthRoutes {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, _: Arc<Connection>) -> Response<Body> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return content(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "");
+        }
+        match request.uri().path() {
+            "/health/live" => answer_json(StatusCode::OK, &json!({ "status": "live" })),
+            "/health/ready" => self.ready().await,
+            "/metrics" => self.metrics().await,
+            _ => content(StatusCode::NOT_FOUND, "text/plain", "/health/live, /health/ready, /metrics\n"),
+        }
+    }
+}
+
+impl HealthRoutes {
+    /// A known-answer operation in the token, and a question to the database.
+    async fn ready(&self) -> Response<Body> {
+        let (vault, store) = tokio::join!(self.gateway.vault.ask(Health {}), self.gateway.store.ping());
+        let (vault_ok, mode, vault_text) = match &vault {
+            Ok(report) if report.known_answer => (true, Some(report.mode.as_str()), "ok".to_owned()),
+            Ok(report) => (false, Some(report.mode.as_str()), "the known answer is wrong".to_owned()),
+            Err(error) => (false, None, error.to_string()),
+        };
+        let store_text = store.as_ref().map_or_else(ToString::to_string, |()| "ok".to_owned());
+        let ready = vault_ok && store.is_ok();
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let report = json!({
+            "status": if ready { "ready" } else { "not ready" },
+            "vault": vault_text,
+            "store": store_text,
+            "listening_for_changes": self.gateway.cache.is_live(),
+            "mode": mode,
+        });
+        answer_json(status, &report)
+    }
+
+    async fn metrics(&self) -> Response<Body> {
+        let calls = match self.gateway.vault.ask(Health {}).await {
+            Ok(report) => report.calls.into_iter().map(|count| (count.op, count.ok, count.refused)).collect(),
+            Err(_) => Vec::new(),
+        };
+        content(StatusCode::OK, "text/plain; version=0.0.4", self.metrics.text(&calls))
+    }
+}

@@ -1,0 +1,126 @@
+//! The front end: listeners, routes and answers. HTTP status codes appear nowhere else.
+
+mod agents;
+mod answer;
+pub mod clock;
+mod failures;
+mod health;
+mod listen;
+mod metrics;
+mod operator;
+pub mod peer;
+pub mod problem;
+pub mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tgp_vault_client::BlockingTls;
+use tgp_vault_client::wire::Describe;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use self::agents::AgentRoutes;
+use self::failures::FailureLimit;
+use self::health::HealthRoutes;
+use self::listen::Wrapping;
+use self::metrics::Metrics;
+use self::operator::OperatorRoutes;
+use self::tls::{Handshakes, ServerCertificate};
+use crate::config::Config;
+use crate::gateway::Gateway;
+pub use crate::gateway::StartError;
+
+/// How long a handshake waits for the vault's signature.
+const SIGNATURE_DEADLINE: Duration = Duration::from_secs(5);
+/// How often another gateway's new server certificate is looked for.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(30);
+
+/// Runs the gateway until `shutdown` completes. Returns once open requests have had their grace.
+pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
+    let gateway = Gateway::start(config, Arc::new(clock::now)).await?;
+    let config = &gateway.config;
+    let limits = &config.limits;
+
+    let door = BlockingTls::new(&config.vault.socket, config.vault.uid, SIGNATURE_DEADLINE);
+    let certificate = ServerCertificate::new(&gateway.deployment.server_chain_pem, door)?;
+    let tls = tls::server_config(Arc::clone(&certificate), &gateway.deployment.ca_pem, config.tls.minimum)?;
+    let wrapping = || -> Result<Wrapping, StartError> {
+        let handshakes = Handshakes::new(Arc::clone(&tls), limits.handshake_timeout)?;
+        Ok(Wrapping::Tls { handshakes, trust_domain: config.trust_domain.clone() })
+    };
+    let (for_agents, for_operators) = (wrapping()?, wrapping()?);
+    let agents = bind("listen.gateway", config.listen.gateway).await?;
+    let operators = bind("listen.operators", config.listen.operators).await?;
+    let health = bind("listen.health", config.listen.health).await?;
+
+    let (stop, stopping) = watch::channel(false);
+    let background = Background(vec![
+        tokio::spawn(gateway.cache.clone().keep_listening(config.database.url.expose_secret().to_owned()))
+            .abort_handle(),
+        tokio::spawn(gateway.streams.clone().keep_watch(gateway.cache.clone())).abort_handle(),
+        tokio::spawn(follow_certificate(Arc::clone(&gateway), Arc::clone(&certificate))).abort_handle(),
+    ]);
+    tokio::spawn(async move {
+        shutdown.await;
+        // Every listener may have gone already.
+        let _ = stop.send(true);
+    });
+
+    let metrics = Arc::new(Metrics::default());
+    let agent_routes = Arc::new(AgentRoutes {
+        gateway: Arc::clone(&gateway),
+        failures: FailureLimit::new(limits.failures_per_minute),
+        metrics: Arc::clone(&metrics),
+    });
+    let operator_routes = Arc::new(OperatorRoutes {
+        gateway: Arc::clone(&gateway),
+        certificate,
+        failures: FailureLimit::new(limits.failures_per_minute),
+        metrics: Arc::clone(&metrics),
+    });
+    let health_routes = Arc::new(HealthRoutes { gateway: Arc::clone(&gateway), metrics });
+    tracing::info!(
+        gateway = %config.listen.gateway,
+        operators = %config.listen.operators,
+        health = %config.listen.health,
+        issuer = %config.issuer,
+        "listening"
+    );
+    tokio::join!(
+        listen::serve(agents, for_agents, limits, agent_routes, stopping.clone()),
+        listen::serve(operators, for_operators, limits, operator_routes, stopping.clone()),
+        listen::serve(health, Wrapping::Plain, limits, health_routes, stopping),
+    );
+    drop(background);
+    Ok(())
+}
+
+/// Tasks that end with the gateway.
+struct Background(Vec<tokio::task::AbortHandle>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.iter().for_each(tokio::task::AbortHandle::abort);
+    }
+}
+
+async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Io { what: format!("{what} {address}"), source })
+}
+
+/// A server certificate that was issued through another gateway is used here soon after.
+async fn follow_certificate(gateway: Arc<Gateway>, certificate: Arc<ServerCertificate>) {
+    let mut chain = gateway.deployment.server_chain_pem.clone();
+    loop {
+        tokio::time::sleep(CERTIFICATE_LOOK).await;
+        let Ok(description) = gateway.vault.ask(Describe {}).await else { continue };
+        if description.server_chain_pem != chain {
+            match certificate.replace(&description.server_chain_pem) {
+                Ok(()) => chain = description.server_chain_pem,
+                Err(error) => tracing::error!(%error, "the new server certificate cannot be used"),
+            }
+        }
+    }
+}

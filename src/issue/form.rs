@@ -1,0 +1,266 @@
+//! What a token request asks for: `application/x-www-form-urlencoded`, RFC 6749 §4.4.2, with RFC 9396
+//! details or with RFC 8707's `resource` beside `scope`, never both.
+
+use serde::Deserialize;
+use tgp_request::name::{ActionName, Scope, Slug};
+use tgp_request::token::AuthorizationDetail;
+
+use super::OauthRefusal;
+use crate::refusal::{Code, Refusal};
+
+/// Actions in one token.
+const MAX_ACTIONS: usize = 64;
+
+/// Which of the two ways was used: errors are named after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Details,
+    Scope,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub tool: Slug,
+    /// The tool's own when details name no location.
+    pub resource: Option<String>,
+    pub actions: Vec<ActionName>,
+    pub way: Way,
+}
+
+/// One request's parameters, each at most once.
+#[derive(Default)]
+struct Form {
+    grant_type: Option<String>,
+    scope: Option<String>,
+    resource: Option<String>,
+    details: Option<String>,
+    client_id: Option<String>,
+    other_credentials: bool,
+}
+
+impl Asked {
+    /// `client` is the agent that authenticated, for a `client_id` that says the same again.
+    pub fn parse(body: &[u8], client: &str) -> Result<Self, OauthRefusal> {
+        let form = Form::parse(body)?;
+        if form.other_credentials {
+            return Err(invalid("authenticate by the authorization header alone"));
+        }
+        match form.grant_type.as_deref() {
+            Some("client_credentials") => {}
+            Some(_) => return Err(OauthRefusal::unsupported_grant_type()),
+            None => return Err(invalid("grant_type is missing")),
+        }
+        if form.client_id.as_deref().is_some_and(|id| id != client) {
+            return Err(invalid("client_id is not the client that authenticated"));
+        }
+        match (form.details, form.scope, form.resource) {
+            (Some(details), None, None) => Self::of_details(&details),
+            (None, scope, resource) if scope.is_some() || resource.is_some() => {
+                Self::of_scope(scope.as_deref().unwrap_or_default(), resource)
+            }
+            (None, _, _) => Err(invalid("ask by authorization_details, or by scope and resource")),
+            (Some(_), _, _) => Err(invalid("ask by authorization_details or by scope and resource, not both ways")),
+        }
+    }
+
+    fn of_scope(scope: &str, resource: Option<String>) -> Result<Self, OauthRefusal> {
+        let bad = |detail: &str| OauthRefusal::invalid_scope(Refusal::new(Code::RequestMalformed, detail));
+        let mut tool = None;
+        let mut actions = Vec::new();
+        for text in scope.split(' ').filter(|text| !text.is_empty()) {
+            let Scope { tool: of, action } = text.parse().map_err(|_| bad("a scope is <tool>:<action>"))?;
+            if tool.get_or_insert_with(|| of.clone()) != &of {
+                return Err(bad("one token is for one tool"));
+            }
+            actions.push(action);
+        }
+        let tool = tool.ok_or_else(|| bad("scope is missing"))?;
+        let actions = distinct(actions).ok_or_else(|| bad("too many actions for one token"))?;
+        let resource = resource.ok_or_else(|| {
+            let detail = "resource is missing: the URL prefix of the tool";
+            OauthRefusal::invalid_target(Refusal::new(Code::RequestMalformed, detail))
+        })?;
+        Ok(Self { tool, resource: Some(resource), actions, way: Way::Scope })
+    }
+
+    fn of_details(text: &str) -> Result<Self, OauthRefusal> {
+        let bad = |detail: &str| OauthRefusal::invalid_details(Refusal::new(Code::RequestMalformed, detail));
+        let details: Vec<Detail> = serde_json::from_str(text)
+            .map_err(|_| bad("authorization_details is a JSON array of one object of type tgp_tool"))?;
+        let [detail] =
+            <[Detail; 1]>::try_from(details).map_err(|_| bad("one token is for one tool: send one detail"))?;
+        let Detail { kind, identifier, actions, locations } = detail;
+        if kind != AuthorizationDetail::TYPE {
+            return Err(bad("the type must be tgp_tool"));
+        }
+        if actions.is_empty() {
+            return Err(bad("name at least one action"));
+        }
+        let actions = distinct(actions).ok_or_else(|| bad("too many actions for one token"))?;
+        let resource = match locations.as_deref() {
+            None => None,
+            Some([location]) => Some(location.clone()),
+            Some(_) => return Err(bad("locations must hold the tool's resource and nothing else")),
+        };
+        Ok(Self { tool: identifier, resource, actions, way: Way::Details })
+    }
+}
+
+/// Unknown members might narrow what is asked for, and are refused rather than lost.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Detail {
+    #[serde(rename = "type")]
+    kind: String,
+    identifier: Slug,
+    actions: Vec<ActionName>,
+    #[serde(default)]
+    locations: Option<Vec<String>>,
+}
+
+/// Each once, in the order asked; none when there are too many.
+fn distinct(actions: Vec<ActionName>) -> Option<Vec<ActionName>> {
+    let mut kept: Vec<ActionName> = Vec::with_capacity(actions.len().min(MAX_ACTIONS));
+    for action in actions {
+        if !kept.contains(&action) {
+            kept.push(action);
+        }
+    }
+    (kept.len() <= MAX_ACTIONS).then_some(kept)
+}
+
+impl Form {
+    fn parse(body: &[u8]) -> Result<Self, OauthRefusal> {
+        let text = std::str::from_utf8(body).map_err(|_| invalid("the body is not a form"))?;
+        let mut form = Self::default();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decode(name).ok_or_else(|| invalid("the body is not a form"))?;
+            let slot = match name.as_str() {
+                "grant_type" => &mut form.grant_type,
+                "scope" => &mut form.scope,
+                "resource" => &mut form.resource,
+                "authorization_details" => &mut form.details,
+                "client_id" => &mut form.client_id,
+                "client_secret" | "client_assertion" | "client_assertion_type" => {
+                    form.other_credentials = true;
+                    continue;
+                }
+                // RFC 6749 §3.2: unknown parameters are ignored.
+                _ => continue,
+            };
+            if slot.is_some() {
+                // RFC 8707 §2 lets `resource` repeat; a token here has one audience.
+                return Err(match name.as_str() {
+                    "resource" => OauthRefusal::invalid_target(Refusal::new(
+                        Code::RequestMalformed,
+                        "one token is for one resource",
+                    )),
+                    _ => invalid("a parameter is repeated"),
+                });
+            }
+            let value = decode(value).ok_or_else(|| invalid("the body is not a form"))?;
+            // RFC 6749 §3.2: a parameter without a value is as if it were left out.
+            if !value.is_empty() {
+                *slot = Some(value);
+            }
+        }
+        Ok(form)
+    }
+}
+
+fn invalid(detail: &str) -> OauthRefusal {
+    OauthRefusal::invalid_request(Refusal::new(Code::RequestMalformed, detail))
+}
+
+/// One name or value: `+` is a space, `%XX` an octet, the whole UTF-8.
+pub fn decode(text: &str) -> Option<String> {
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        match byte {
+            b'+' => octets.push(b' '),
+            b'%' => {
+                let (digits, tail) = rest.split_first_chunk::<2>()?;
+                let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+                octets.push(digit(digits[0])? * 16 + digit(digits[1])?);
+                rest = tail;
+            }
+            _ => octets.push(byte),
+        }
+    }
+    String::from_utf8(octets).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issue::OauthError;
+
+    const CLIENT: &str = "0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d";
+
+    fn parse(body: &str) -> Result<Asked, OauthRefusal> {
+        Asked::parse(body.as_bytes(), CLIENT)
+    }
+
+    fn error(body: &str) -> OauthError {
+        parse(body).expect_err(body).error
+    }
+
+    #[test]
+    fn both_ways_of_asking_say_the_same() {
+        let by_scope = parse(
+            "grant_type=client_credentials&scope=mail%3Asend+mail%3Aread&resource=https%3A%2F%2Fgw.example%2Ft%2Fmail",
+        )
+        .expect("by scope");
+        let details = "%5B%7B%22type%22%3A%22tgp_tool%22%2C%22identifier%22%3A%22mail%22%2C%22actions%22%3A%5B%22send\
+                       %22%2C%22read%22%5D%2C%22locations%22%3A%5B%22https%3A%2F%2Fgw.example%2Ft%2Fmail%22%5D%7D%5D";
+        let by_details =
+            parse(&format!("grant_type=client_credentials&authorization_details={details}")).expect("details");
+        assert_eq!(by_scope.tool, by_details.tool);
+        assert_eq!(by_scope.actions, by_details.actions);
+        assert_eq!(by_scope.resource, by_details.resource);
+        assert_eq!((by_scope.way, by_details.way), (Way::Scope, Way::Details));
+    }
+
+    #[test]
+    fn each_mistake_has_the_standards_name() {
+        let grant = "grant_type=client_credentials";
+        assert_eq!(error("scope=mail:send"), OauthError::InvalidRequest);
+        assert_eq!(error("grant_type=password&scope=mail:send&resource=x"), OauthError::UnsupportedGrantType);
+        assert_eq!(error(grant), OauthError::InvalidRequest);
+        assert_eq!(error(&format!("{grant}&scope=mail:send")), OauthError::InvalidTarget);
+        assert_eq!(error(&format!("{grant}&resource=x")), OauthError::InvalidScope);
+        assert_eq!(error(&format!("{grant}&scope=mail&resource=x")), OauthError::InvalidScope);
+        assert_eq!(error(&format!("{grant}&scope=mail:a+crm:b&resource=x")), OauthError::InvalidScope);
+        assert_eq!(error(&format!("{grant}&scope=a:b&resource=x&resource=y")), OauthError::InvalidTarget);
+        assert_eq!(error(&format!("{grant}&scope=a:b&scope=a:c&resource=x")), OauthError::InvalidRequest);
+        assert_eq!(error(&format!("{grant}&scope=a:b&resource=x&client_secret=s")), OauthError::InvalidRequest);
+        assert_eq!(error(&format!("{grant}&scope=a:b&resource=x&client_id=other")), OauthError::InvalidRequest);
+        assert_eq!(error(&format!("{grant}&scope=a:b&authorization_details=%5B%5D")), OauthError::InvalidRequest);
+        for details in [
+            "%5B%5D",
+            "x",
+            "%5B%7B%22type%22%3A%22other%22%2C%22identifier%22%3A%22m%22%2C%22actions%22%3A%5B%22a%22%5D%7D%5D",
+            "%5B%7B%22type%22%3A%22tgp_tool%22%2C%22identifier%22%3A%22m%22%2C%22actions%22%3A%5B%5D%7D%5D",
+            "%5B%7B%22type%22%3A%22tgp_tool%22%2C%22identifier%22%3A%22m%22%2C%22actions%22%3A%5B%22a%22%5D\
+             %2C%22resources%22%3A%5B%22r%22%5D%7D%5D",
+        ] {
+            assert_eq!(
+                error(&format!("{grant}&authorization_details={details}")),
+                OauthError::InvalidAuthorizationDetails,
+                "{details}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_form_is_decoded_strictly() {
+        assert_eq!(decode("a%2Bb+c").as_deref(), Some("a+b c"));
+        assert_eq!(decode("%C3%A9").as_deref(), Some("é"));
+        for bad in ["%", "%4", "%zz", "%FF", "%+1"] {
+            assert_eq!(decode(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Issuance: decide, have the vault check the proof and sign, record; only a recorded token is answered.
+//!
+//! Minting comes before admission, so a record that fails leaves a signature that nobody ever saw and no
+//! row shows. The `minted_unrecorded` counter says how many, or the vault's counters would not reconcile.
+
+pub mod basic;
+pub mod enrol;
+pub mod form;
+mod oauth;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tgp_policy::{Denial, Permit};
+use tgp_vault_client::CallError;
+use tgp_vault_client::wire::{MintToken, Minted, Proof, RefusalCode, WireSecret};
+
+use self::basic::Presented;
+use self::form::Asked;
+pub use self::oauth::{OauthError, OauthRefusal};
+use crate::admission::{AdmissionError, Entry, Recorded, Unrecorded};
+use crate::gateway::Gateway;
+use crate::refusal::{Code, Refusal};
+use crate::store::agent::Agent;
+use crate::store::grant::Grant;
+use crate::vault::VaultError;
+use crate::verify::Denied;
+use crate::verify::decide;
+use crate::verify::denied::not_admitted;
+use crate::verify::tools::ReadyTool;
+
+/// How often a decision is made again because its ground had moved.
+const DECISIONS: usize = 4;
+
+/// Tokens that were signed and never recorded, since the start.
+pub static MINTED_UNRECORDED: AtomicU64 = AtomicU64::new(0);
+
+/// An access token. Only [`Recorded`] does it leave this module.
+pub struct Token {
+    text: WireSecret,
+    pub expires_in: i64,
+    pub scope: String,
+    /// What the details way echoes (RFC 9396 §7).
+    pub tool: String,
+    pub resource: String,
+    pub actions: Vec<String>,
+}
+
+impl Token {
+    /// The JWT.
+    pub fn expose_text(&self) -> &str {
+        self.text.expose_text().unwrap_or_default()
+    }
+}
+
+/// Issues a token to the agent that the certificate names.
+pub async fn token(
+    gateway: &Gateway,
+    agent: Arc<Agent>,
+    presented: Presented,
+    asked: &Asked,
+    mut entry: Entry,
+) -> Result<Recorded<Token>, Denied> {
+    let mut agent = agent;
+    for _ in 0..DECISIONS {
+        let tool = gateway.tools.find(asked.tool.as_str()).await.map_err(|refusal| Denied::row(&entry, refusal))?;
+        let tool = tool.filter(|tool| tool.tool.tenant == agent.tenant);
+        let grants = gateway
+            .cache
+            .grants(agent.tenant, agent.id, asked.tool.as_str())
+            .await
+            .map_err(|error| Denied::row(&entry, error))?;
+        let (permit, grant) = permit(gateway, &agent, tool.as_deref(), &grants, asked)
+            .map_err(|denial| Denied::row(&entry, decide::refusal(&denial, &asked.tool)))?;
+        entry.grant = Some(grant.id);
+
+        let (token, unrecorded) = match mint(gateway, &agent, grant, &permit, &presented).await {
+            Ok(minted) => minted,
+            Err(refusal) => return Err(Denied::row(&entry, refusal)),
+        };
+        entry.jti = Some(token);
+        match gateway.admission.issue(permit, unrecorded, entry.clone(), None).await {
+            Ok(recorded) => return Ok(recorded),
+            Err(error) => {
+                MINTED_UNRECORDED.fetch_add(1, Ordering::Relaxed);
+                if !matches!(error, AdmissionError::Stale) {
+                    return Err(not_admitted(error));
+                }
+                gateway.cache.forget(agent.id, asked.tool.as_str());
+                agent = crate::proxy::call::known_agent(gateway, agent.id).await?;
+            }
+        }
+    }
+    Err(not_admitted(AdmissionError::Stale))
+}
+
+fn permit<'g>(
+    gateway: &Gateway,
+    agent: &Agent,
+    tool: Option<&ReadyTool>,
+    grants: &'g [Grant],
+    asked: &Asked,
+) -> Result<(Permit, &'g Grant), Denial> {
+    let own = tool.map_or("", |tool| tool.tool.resource.as_str());
+    let resource = asked.resource.as_deref().unwrap_or(own);
+    // A grant outlives a tool that was made anew elsewhere: the tool's own resource is the only one.
+    if tool.is_some() && resource != own {
+        return Err(Denial::ResourceRefused);
+    }
+    let question = decide::Asked { tool: &asked.tool, resource, actions: &asked.actions, covered: None };
+    decide::decide(&question, agent, tool, grants, gateway.now())
+}
+
+async fn mint(
+    gateway: &Gateway,
+    agent: &Agent,
+    grant: &Grant,
+    permit: &Permit,
+    presented: &Presented,
+) -> Result<(uuid::Uuid, Unrecorded<Token>), Refusal> {
+    let record = agent.record.as_deref().ok_or_else(|| Refusal::internal(&"an active agent without a record"))?;
+    let actions: Vec<String> = permit.actions().iter().map(ToString::to_string).collect();
+    let lifetime = u32::try_from(gateway.config.limits.token_lifetime.as_secs()).unwrap_or(300);
+    let call = || MintToken {
+        agent_record: record.to_vec(),
+        grant_record: grant.record.clone(),
+        proof: Proof::MasterKey(WireSecret::new(presented.master_key.as_bytes().to_vec())),
+        tool: permit.tool().to_string(),
+        resource: permit.resource().to_owned(),
+        actions: actions.clone(),
+        lifetime_s: lifetime,
+    };
+    let Minted { token, jti, iat, exp } = gateway.vault.call(agent.tenant, call).await.map_err(refused)?;
+    let scope = actions.iter().map(|action| format!("{}:{action}", permit.tool())).collect::<Vec<_>>().join(" ");
+    let token = Token {
+        text: token,
+        expires_in: exp - iat,
+        scope,
+        tool: permit.tool().to_string(),
+        resource: permit.resource().to_owned(),
+        actions: actions.clone(),
+    };
+    Ok((jti, Unrecorded::new(token, jti, exp, actions)))
+}
+
+/// What the vault says to a token request in the caller's terms.
+fn refused(error: VaultError) -> Refusal {
+    if let VaultError::Call(CallError::Refused(refused)) = &error {
+        match refused.code {
+            RefusalCode::MasterKeyInvalid => {
+                return Refusal::new(Code::CodeInvalid, "the master key is not this agent's current one");
+            }
+            // The vault knows a newer statement than the store, or that it was withdrawn.
+            RefusalCode::RecordStale => {
+                return Refusal::new(
+                    Code::GrantMissing,
+                    "the agent's record or its grant is not the newest; ask a granter",
+                );
+            }
+            _ => {}
+        }
+    }
+    error.into()
+}

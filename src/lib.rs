@@ -1,0 +1,15 @@
+//! The gateway: the process that joins what an outsider can check (`attest/`) with what only the
+//! vault may hold (`vault/`). It holds no private key, no PIN and no data encryption key.
+
+pub mod admission;
+pub mod cli;
+pub mod config;
+pub mod dev;
+pub mod gateway;
+pub mod http;
+pub mod issue;
+pub mod proxy;
+pub mod refusal;
+pub mod store;
+pub mod vault;
+pub mod verify;

@@ -1,0 +1,453 @@
+//! One call of a tool, from the request that arrived to the reply that goes back. The order of the
+//! checks is PROTOCOL.md's: form, window, token, certificate against token, signature, then tool, `aud`,
+//! action, decision, admission; then the credential, and only then the upstream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, Version};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use sha2::{Digest as _, Sha256};
+use tgp_policy::Permit;
+use tgp_request::name::Slug;
+use tgp_request::signature::{Tag, UnverifiedRequest, VerifiedRequest, accept_signature};
+use tgp_request::target::EscapedSlash;
+use tgp_request::token::VerifiedToken;
+use tgp_vault_client::wire::RequestEnvelope;
+use uuid::Uuid;
+
+use super::client::UpstreamError;
+use super::credential::{Claim, Credential};
+use super::headers;
+use super::reply::{Record, Reply};
+use crate::admission::{AdmissionError, Entry, Kind, Outcome, Recorded, Spend};
+use crate::gateway::Gateway;
+use crate::refusal::{Advice, Code, Refusal};
+use crate::store::agent::Agent;
+use crate::verify::Denied;
+use crate::verify::decide::{self, Asked};
+use crate::verify::denied::not_admitted;
+use crate::verify::tools::ReadyTool;
+
+/// How often a decision is made again because its ground had moved.
+const DECISIONS: usize = 4;
+
+/// A request below `/t/`, from a connection that an agent's certificate opened.
+pub struct Call<B = Incoming> {
+    pub request_id: Uuid,
+    /// Whom the certificate names.
+    pub agent: Uuid,
+    pub method: Method,
+    /// As received.
+    pub path_and_query: String,
+    pub headers: HeaderMap,
+    pub body: B,
+}
+
+/// The parts of `/t/<slug><rest>`.
+struct Place<'a> {
+    slug: &'a str,
+    /// Empty, or begins with a slash.
+    rest: &'a str,
+    query: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    fn of(path_and_query: &'a str) -> Option<Self> {
+        let (path, query) = match path_and_query.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (path_and_query, None),
+        };
+        let below = path.strip_prefix("/t/")?;
+        let end = below.find('/').unwrap_or(below.len());
+        let (slug, rest) = below.split_at(end);
+        Some(Self { slug, rest, query })
+    }
+
+    /// The path that templates are matched against.
+    fn path(&self) -> &'a str {
+        if self.rest.is_empty() { "/" } else { self.rest }
+    }
+}
+
+/// Verifies, decides, records, forwards.
+pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denied> {
+    let Call { request_id, agent: certified, method, path_and_query, headers, body } = call;
+    let place = Place::of(&path_and_query).ok_or_else(|| Denied::counted(tool_unknown("")))?;
+    let now = gateway.now();
+    let target_uri = format!("{}{path_and_query}", gateway.config.issuer);
+
+    // Form and window.
+    let slash = escaped_slash(gateway, &method, &place).await;
+    let unverified = UnverifiedRequest::parse_with(method.as_str(), &target_uri, &headers, Tag::Request, now, slash)
+        .map_err(|refusal| Denied::counted(with_advice(refusal.into(), has_content(&headers, &body))))?;
+
+    // Token, then the certificate against it.
+    let hash = *unverified.bearer_hash().expect("the tag tgp-request goes with a bearer token");
+    let token = gateway
+        .tokens
+        .verify(unverified.bearer(), &hash, now)
+        .map_err(|error| Denied::counted(tgp_request::Refusal::from(error)))?;
+    let agent = known_agent(gateway, certified).await?;
+    let entry = Entry {
+        agent: Some(agent.id),
+        method: Some(method.to_string()),
+        target_sha256: Some(Sha256::digest(&target_uri).into()),
+        tool: Some(place.slug.chars().take(63).collect()),
+        jti: Some(token.claims().jti),
+        ..Entry::new(request_id, Kind::Call, agent.tenant)
+    };
+    if token.agent() != agent.id {
+        let refusal = Refusal::new(Code::CertificateMismatch, "the certificate and the token name different agents");
+        return Err(Denied::row(&entry, refusal));
+    }
+
+    // Signature, by the token's key, which must still be the agent's.
+    let head = match unverified.verify(&token) {
+        Ok(head) => head,
+        Err(refusal) => return Err(outside(gateway, &entry, refusal.into(), &method, &place).await),
+    };
+    if agent.keyid.as_deref() != Some(token.keyid()) {
+        let refusal = Refusal::new(Code::SignatureInvalid, "the key is not the agent's active identity key");
+        return Err(Denied::row(&entry, refusal));
+    }
+    let content = read(gateway, &headers, body).await.map_err(|refusal| Denied::row(&entry, refusal))?;
+    let request = head.body(&content).map_err(|refusal| Denied::row(&entry, refusal))?;
+
+    // Tool, audience, action, decision, admission.
+    let (permit, tool, agent) = admit(gateway, &request, &token, agent, &place, entry).await?;
+
+    // From here on the decision is on record, and was yes.
+    let failed = |refusal: Refusal| {
+        let outcome = Outcome {
+            request_id,
+            tenant: agent.tenant,
+            status: None,
+            bytes: 0,
+            digest: None,
+            error: Some(refusal.code.as_str()),
+        };
+        Denied::outcome(outcome, refusal)
+    };
+    let credential = draw(gateway, permit, &agent, &tool, &request, &headers).await.map_err(failed)?;
+    let upstream = forward(credential, &tool, &method, &place, &headers, content).map_err(failed)?;
+    let reply =
+        gateway.upstreams.send(upstream, tool.reach).await.map_err(|error| failed(unreachable_upstream(&error)))?;
+
+    let (parts, body) = reply.into_parts();
+    if parts.status.is_informational() {
+        return Err(failed(Refusal::new(
+            Code::UpstreamBroken,
+            "the upstream changed protocols, which nobody asked for",
+        )));
+    }
+    let record = Record {
+        admission: gateway.admission.clone(),
+        request_id,
+        tenant: agent.tenant,
+        status: parts.status.as_u16(),
+    };
+    let watched = gateway.streams.watch(agent.id);
+    let body = Reply::new(body, record, gateway.config.upstream.idle_timeout, watched);
+    let mut response = Response::new(Body::new(body));
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = headers::downstream(parts.headers);
+    Ok(response)
+}
+
+fn tool_unknown(slug: &str) -> Refusal {
+    Refusal::new(Code::ToolUnknown, format!("there is no tool {slug:.63}"))
+}
+
+/// An agent whose certificate we signed and whom the store does not know was deleted behind our back.
+pub async fn known_agent(gateway: &Gateway, id: Uuid) -> Result<Arc<Agent>, Denied> {
+    let found = gateway.cache.agent(id).await.map_err(Denied::counted)?;
+    found.ok_or_else(|| {
+        Denied::counted(Refusal::new(Code::CertificateInvalid, "the certificate's agent is not known here"))
+    })
+}
+
+/// `%2F` may stand in a path only where a template of the tool says so.
+async fn escaped_slash(gateway: &Gateway, method: &Method, place: &Place<'_>) -> EscapedSlash {
+    if !place.rest.contains("%2F") && !place.rest.contains("%2f") {
+        return EscapedSlash::Refused;
+    }
+    match gateway.tools.find(place.slug).await {
+        Ok(Some(tool)) if tool.manifest.takes_escaped_slash(method.as_str(), place.path()) => EscapedSlash::Allowed,
+        _ => EscapedSlash::Refused,
+    }
+}
+
+fn has_content<B: http_body::Body>(headers: &HeaderMap, body: &B) -> bool {
+    !body.is_end_stream() || headers.contains_key(http::header::TRANSFER_ENCODING)
+}
+
+fn with_advice(refusal: Refusal, has_content: bool) -> Refusal {
+    if refusal.code != Code::SignatureMissing {
+        return refusal;
+    }
+    let value = accept_signature(Tag::Request, has_content);
+    let text = value.to_str().unwrap_or_default().to_owned();
+    refusal.advise(Advice::Signature(text))
+}
+
+/// A target outside the token's audience: whether the tool exists comes first, then which scope it takes.
+async fn outside(gateway: &Gateway, entry: &Entry, refusal: Refusal, method: &Method, place: &Place<'_>) -> Denied {
+    if refusal.code != Code::ScopeInsufficient {
+        return Denied::row(entry, refusal);
+    }
+    match find_tool(gateway, place.slug, entry.tenant).await {
+        Err(refusal) => Denied::row(entry, refusal),
+        Ok(tool) => match tool.manifest.action(method.as_str(), place.path()) {
+            Some(action) => {
+                let scope = format!("{}:{action}", tool.slug);
+                Denied::row(entry, refusal.advise(Advice::Scope(scope)))
+            }
+            None => Denied::row(entry, refusal),
+        },
+    }
+}
+
+/// A tool of another tenant does not exist.
+async fn find_tool(gateway: &Gateway, slug: &str, tenant: Uuid) -> Result<Arc<ReadyTool>, Refusal> {
+    match gateway.tools.find(slug).await? {
+        Some(tool) if tool.tool.tenant == tenant => Ok(tool),
+        _ => Err(tool_unknown(slug)),
+    }
+}
+
+async fn read(gateway: &Gateway, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Refusal> {
+    let limits = &gateway.config.limits;
+    read_body(headers, body, limits.body_bytes, limits.body_timeout).await
+}
+
+/// The whole content, within bounds of size and time.
+pub async fn read_body<B>(headers: &HeaderMap, body: B, limit: usize, timeout: Duration) -> Result<Bytes, Refusal>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let too_large =
+        || Refusal::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes")).advise(Advice::Close);
+    let declared = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(timeout, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Refusal::new(Code::RequestMalformed, "the body broke off").advise(Advice::Close)),
+        Err(_) => Err(Refusal::new(Code::RequestMalformed, "the body took too long").advise(Advice::Close)),
+    }
+}
+
+type Admitted = (Recorded<Permit>, Arc<ReadyTool>, Arc<Agent>);
+
+/// Decides on current facts, and again when admission knows newer ones.
+async fn admit(
+    gateway: &Gateway,
+    request: &VerifiedRequest,
+    token: &VerifiedToken,
+    mut agent: Arc<Agent>,
+    place: &Place<'_>,
+    mut entry: Entry,
+) -> Result<Admitted, Denied> {
+    let spend = Spend::request(request.keyid(), request.nonce_digest(), request.created(), request.expires());
+    for _ in 0..DECISIONS {
+        let tool =
+            find_tool(gateway, place.slug, agent.tenant).await.map_err(|refusal| Denied::row(&entry, refusal))?;
+        entry.action = tool.manifest.action(request.method(), place.path()).map(ToString::to_string);
+        let permit = permit(gateway, request, token, &agent, &tool, place)
+            .await
+            .map_err(|refusal| Denied::row(&entry, refusal))?;
+        entry.grant = Some(permit.grant());
+        match gateway.admission.admit(permit, entry.clone(), Some(spend.clone())).await {
+            Ok(recorded) => return Ok((recorded, tool, agent)),
+            Err(AdmissionError::Stale) => {
+                gateway.cache.forget(agent.id, place.slug);
+                agent = known_agent(gateway, agent.id).await?;
+            }
+            Err(error) => return Err(not_admitted(error)),
+        }
+    }
+    Err(not_admitted(AdmissionError::Stale))
+}
+
+/// Audience, action, decision.
+async fn permit(
+    gateway: &Gateway,
+    request: &VerifiedRequest,
+    token: &VerifiedToken,
+    agent: &Agent,
+    tool: &ReadyTool,
+    place: &Place<'_>,
+) -> Result<Permit, Refusal> {
+    let action = tool.manifest.action(request.method(), place.path());
+    if *token.tool() != tool.slug {
+        let refusal = Refusal::new(Code::ScopeInsufficient, format!("the token is for {}", token.tool()));
+        return Err(match action {
+            Some(action) => refusal.advise(Advice::Scope(format!("{}:{action}", tool.slug))),
+            None => refusal,
+        });
+    }
+    let resource = &token.claims().aud;
+    if *resource != tool.tool.resource {
+        return Err(Refusal::new(Code::ResourceRefused, format!("the token is for {resource}, not for this tool")));
+    }
+    let Some(action) = action else {
+        let detail = format!("{} {} is no action of {}", request.method(), place.path(), tool.slug);
+        return Err(Refusal::new(Code::ActionUnknown, detail));
+    };
+    let asked =
+        Asked { tool: &tool.slug, resource, actions: std::slice::from_ref(action), covered: Some(token.actions()) };
+    let grants = gateway.cache.grants(agent.tenant, agent.id, &tool.tool.slug).await?;
+    let (permit, _) = decide::decide(&asked, agent, Some(tool), &grants, gateway.now())
+        .map_err(|denial| decide::refusal(&denial, &tool.slug))?;
+    if tool.tool.credential.is_none() {
+        return Err(no_credential(&tool.slug));
+    }
+    Ok(permit)
+}
+
+/// Origins are signed with the credential: a tool without one has nowhere to go.
+fn no_credential(slug: &Slug) -> Refusal {
+    Refusal::new(
+        Code::UpstreamRefused,
+        format!("{slug} has no credential yet; an operator sets one, of kind none if need be"),
+    )
+}
+
+async fn draw(
+    gateway: &Gateway,
+    permit: Recorded<Permit>,
+    agent: &Agent,
+    tool: &ReadyTool,
+    request: &VerifiedRequest,
+    headers: &HeaderMap,
+) -> Result<Credential, Refusal> {
+    let sealed = tool.tool.credential.as_ref().ok_or_else(|| no_credential(&tool.slug))?;
+    let record = agent.record.as_deref().ok_or_else(|| Refusal::internal(&"an active agent without a record"))?;
+    let envelope = RequestEnvelope {
+        method: request.method().to_owned(),
+        target_uri: request.target_uri().to_owned(),
+        headers: signed_fields(headers),
+        body: Vec::new(),
+    };
+    let claim = Claim { agent_record: record, credential_record: &sealed.record, request: &envelope };
+    Credential::release(&gateway.vault, permit, claim).await
+}
+
+/// The signature's own fields and those that it names.
+pub fn signed_fields(headers: &HeaderMap) -> Vec<(String, String)> {
+    const ALWAYS: &[&str] = &["signature", "signature-input", "authorization", "content-digest", "content-type"];
+    let inputs: Vec<&str> = headers.get_all("signature-input").iter().filter_map(|value| value.to_str().ok()).collect();
+    let named =
+        |name: &str| ALWAYS.contains(&name) || inputs.iter().any(|input| input.contains(&format!("\"{name}\"")));
+    headers
+        .iter()
+        .filter(|(name, _)| named(name.as_str()))
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect()
+}
+
+/// The request that the tool will see.
+fn forward(
+    credential: Credential,
+    tool: &ReadyTool,
+    method: &Method,
+    place: &Place<'_>,
+    received: &HeaderMap,
+    content: Bytes,
+) -> Result<Request<Full<Bytes>>, Refusal> {
+    let uri = tool.upstream.uri(place.rest, place.query).map_err(|error| Refusal::internal(&error))?;
+    let mut fields = headers::upstream(received, credential.field()?.as_ref());
+    // RFC 9110 §7.6.3: an HTTP-to-HTTP gateway names itself to the upstream.
+    fields.insert(HeaderName::from_static("via"), HeaderValue::from_static("1.1 tgp"));
+    credential.inject(&tool.upstream, &mut fields)?;
+    let mut request = Request::new(Full::new(content));
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = fields;
+    Ok(request)
+}
+
+fn unreachable_upstream(error: &UpstreamError) -> Refusal {
+    // The address is sealed: the caller learns what happened, the log learns where.
+    tracing::warn!(%error, "the upstream did not answer");
+    match error {
+        UpstreamError::Guard(_) => {
+            Refusal::new(Code::UpstreamRefused, "the tool's address is not one that this gateway connects to")
+        }
+        UpstreamError::Connect(_) => Refusal::new(Code::UpstreamRefused, "the tool takes no connection"),
+        UpstreamError::Broken(_) => Refusal::new(Code::UpstreamBroken, "the tool broke off before it answered"),
+        UpstreamError::Timeout => Refusal::new(Code::UpstreamTimeout, "the tool did not answer in time"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_below_t_names_a_tool_and_the_rest() {
+        let place = Place::of("/t/mail/messages/1?x=/y").expect("a place");
+        assert_eq!((place.slug, place.rest, place.query), ("mail", "/messages/1", Some("x=/y")));
+        let bare = Place::of("/t/mail").expect("a place");
+        assert_eq!((bare.slug, bare.rest, bare.path()), ("mail", "", "/"));
+        let query = Place::of("/t/mail?x").expect("a place");
+        assert_eq!((query.slug, query.rest, query.query), ("mail", "", Some("x")));
+        assert!(Place::of("/tool/mail").is_none());
+    }
+
+    #[test]
+    fn the_vault_sees_the_signed_fields_and_no_others() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("signature-input", "sig=(\"@method\" \"x-signed\");created=1"),
+            ("signature", "sig=:AA==:"),
+            ("authorization", "Bearer t"),
+            ("x-signed", "1"),
+            ("x-unsigned", "2"),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let mut names: Vec<_> = signed_fields(&headers).into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        assert_eq!(names, ["authorization", "signature", "signature-input", "x-signed"]);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_bounded_in_size_and_time() {
+        let none = HeaderMap::new();
+        let second = Duration::from_secs(1);
+        assert_eq!(read_body(&none, Full::new(Bytes::from_static(b"1234")), 4, second).await.expect("fits"), "1234");
+        let refused = read_body(&none, Full::new(Bytes::from_static(b"12345")), 4, second).await.expect_err("too long");
+        assert_eq!(refused.code, Code::BodyTooLarge);
+        let mut declared = HeaderMap::new();
+        declared.insert("content-length", HeaderValue::from_static("5"));
+        let body = Full::new(Bytes::new());
+        assert_eq!(read_body(&declared, body, 4, second).await.expect_err("declared").code, Code::BodyTooLarge);
+        let late = read_body(&none, Never, 4, Duration::from_millis(20)).await.expect_err("late");
+        assert_eq!(late.code, Code::RequestMalformed);
+    }
+
+    /// A body whose sender says nothing.
+    struct Never;
+
+    impl http_body::Body for Never {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            std::task::Poll::Pending
+        }
+    }
+}

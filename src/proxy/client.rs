@@ -1,0 +1,278 @@
+//! The connection to a tool's upstream: pooled, HTTP/1.1 or 2, through the guard. Redirects are
+//! answers like any other: they are returned, never followed.
+//!
+//! Connections that may reach private addresses are kept in a pool of their own: one that a tool
+//! with that permission has opened can never serve a tool without it.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::net::TcpStream;
+
+use super::guard::{Guard, GuardError, Reach};
+use super::upstream::Upstream;
+use crate::config;
+
+/// How an exchange with the upstream failed before its reply began.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    #[error("the address of the upstream is not allowed: {0}")]
+    Guard(String),
+    #[error("the upstream takes no connection: {0}")]
+    Connect(String),
+    #[error("the upstream broke off: {0}")]
+    Broken(String),
+    #[error("the upstream did not answer in time")]
+    Timeout,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ConnectError {
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("no connection in time")]
+    Timeout,
+}
+
+type Pool = Client<HttpsConnector<Connector>, Full<Bytes>>;
+
+/// Both pools.
+pub struct Upstreams {
+    guard: Arc<Guard>,
+    public: Pool,
+    private: Pool,
+    reply_timeout: Duration,
+}
+
+impl Upstreams {
+    /// Fails when `ca_file` cannot be read.
+    pub fn new(config: &config::Upstream, guard: Guard) -> io::Result<Self> {
+        let tls = trust(config)?;
+        let guard = Arc::new(guard);
+        let pool = |reach| {
+            let connector = Connector { guard: Arc::clone(&guard), reach, timeout: config.connect_timeout };
+            let connector = hyper_rustls::HttpsConnectorBuilder::new()
+                .with_tls_config(tls.clone())
+                .https_or_http()
+                .enable_all_versions()
+                .wrap_connector(connector);
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .timer(TokioTimer::new())
+                .pool_idle_timeout(Duration::from_secs(60))
+                .pool_max_idle_per_host(64)
+                .http2_keep_alive_interval(Duration::from_secs(30))
+                .http1_max_headers(256)
+                .http2_max_header_list_size(128 * 1024)
+                .build(connector)
+        };
+        let (public, private) = (pool(Reach::Public), pool(Reach::Private));
+        Ok(Self { guard, public, private, reply_timeout: config.reply_timeout })
+    }
+
+    /// Tells an operator early what each connection will be told again. A name that does not resolve
+    /// now may do so later.
+    pub async fn check(&self, upstream: &Upstream, reach: Reach) -> Result<(), GuardError> {
+        match tokio::net::lookup_host((upstream.host(), upstream.port())).await {
+            Ok(addresses) => self.guard.check_all(&addresses.collect::<Vec<_>>(), reach),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Sends one request and waits for the head of the reply.
+    pub async fn send(&self, request: Request<Full<Bytes>>, reach: Reach) -> Result<Response<Incoming>, UpstreamError> {
+        let pool = match reach {
+            Reach::Public => &self.public,
+            Reach::Private => &self.private,
+        };
+        match tokio::time::timeout(self.reply_timeout, pool.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(classify(&error)),
+            Err(_) => Err(UpstreamError::Timeout),
+        }
+    }
+}
+
+/// Blame: ours to have refused, theirs to have refused, or theirs to have broken.
+fn classify(error: &hyper_util::client::legacy::Error) -> UpstreamError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut last = error.to_string();
+    while let Some(inner) = cause {
+        if let Some(connect) = inner.downcast_ref::<ConnectError>() {
+            return match connect {
+                ConnectError::Guard(refused) => UpstreamError::Guard(refused.to_string()),
+                ConnectError::Io(error) => UpstreamError::Connect(error.to_string()),
+                ConnectError::Timeout => UpstreamError::Timeout,
+            };
+        }
+        last = inner.to_string();
+        cause = inner.source();
+    }
+    if error.is_connect() { UpstreamError::Connect(last) } else { UpstreamError::Broken(last) }
+}
+
+fn trust(config: &config::Upstream) -> io::Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    for error in &native.errors {
+        tracing::warn!(%error, "a system trust anchor cannot be read");
+    }
+    roots.add_parsable_certificates(native.certs);
+    if let Some(path) = &config.ca_file {
+        for certificate in CertificateDer::pem_file_iter(path).map_err(io::Error::other)? {
+            roots
+                .add(certificate.map_err(io::Error::other)?)
+                .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+/// Resolves, checks, and connects to what was checked.
+#[derive(Clone)]
+struct Connector {
+    guard: Arc<Guard>,
+    reach: Reach,
+    timeout: Duration,
+}
+
+impl Connector {
+    async fn connect(self, uri: Uri) -> Result<TokioIo<TcpStream>, ConnectError> {
+        let host = uri.host().ok_or(GuardError::NoAddress)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(default);
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+        self.guard.check_all(&addresses, self.reach)?;
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(TokioIo::new(stream));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last.into())
+    }
+}
+
+impl tower::Service<Uri> for Connector {
+    type Response = TokioIo<TcpStream>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move {
+            let timeout = connector.timeout;
+            match tokio::time::timeout(timeout, connector.connect(uri)).await {
+                Ok(result) => result.map_err(Into::into),
+                Err(_) => Err(ConnectError::Timeout.into()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    fn config() -> config::Upstream {
+        config::Upstream {
+            ca_file: None,
+            connect_timeout: Duration::from_secs(2),
+            reply_timeout: Duration::from_millis(500),
+            idle_timeout: Duration::from_secs(2),
+        }
+    }
+
+    fn get(uri: &str) -> Request<Full<Bytes>> {
+        Request::get(uri).body(Full::default()).expect("a request")
+    }
+
+    /// A server that gives every connection the same reply, however often it is asked.
+    async fn server(reply: &'static str) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {
+                        let _ = stream.write_all(reply.as_bytes()).await;
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_pooled_private_connection_never_serves_a_tool_without_that_permission() {
+        let address = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        let upstreams = Upstreams::new(&config(), Guard::new(vec![])).expect("pools");
+        let uri = format!("http://{address}/");
+        let reply = upstreams.send(get(&uri), Reach::Private).await.expect("allowed");
+        assert_eq!(reply.into_body().collect().await.expect("body").to_bytes(), "ok");
+        let refused = upstreams.send(get(&uri), Reach::Public).await;
+        assert!(matches!(refused, Err(UpstreamError::Guard(_))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_returned_not_followed() {
+        let address =
+            server("HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n").await;
+        let upstreams = Upstreams::new(&config(), Guard::new(vec![])).expect("pools");
+        let reply = upstreams.send(get(&format!("http://{address}/")), Reach::Private).await.expect("302");
+        assert_eq!(reply.status(), 302);
+        assert_eq!(reply.headers()["location"], "http://169.254.169.254/");
+    }
+
+    #[tokio::test]
+    async fn silence_is_a_timeout_and_garbage_is_broken_and_nobody_is_refused() {
+        let upstreams = Upstreams::new(&config(), Guard::new(vec![])).expect("pools");
+        let silent = server("").await;
+        let result = upstreams.send(get(&format!("http://{silent}/")), Reach::Private).await;
+        assert!(matches!(result, Err(UpstreamError::Timeout)), "{result:?}");
+        let garbage = server("not http at all\r\n\r\n").await;
+        let result = upstreams.send(get(&format!("http://{garbage}/")), Reach::Private).await;
+        assert!(matches!(result, Err(UpstreamError::Broken(_))), "{result:?}");
+        let nobody = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            listener.local_addr().expect("its address")
+        };
+        let result = upstreams.send(get(&format!("http://{nobody}/")), Reach::Private).await;
+        assert!(matches!(result, Err(UpstreamError::Connect(_))), "{result:?}");
+    }
+}
