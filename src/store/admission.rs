@@ -15,6 +15,10 @@ use uuid::Uuid;
 use super::audit::Entry;
 use super::{StoreError, options};
 
+/// How far from this gateway's now a creation time can lie that the statement lets through: 150 s by the
+/// database's clock, which may differ by 30.
+const WINDOW: i64 = 180;
+
 /// Verdict numbers of the statement, which holds them as literals.
 pub(crate) mod verdict {
     pub(crate) const NONE: i16 = 0;
@@ -200,14 +204,21 @@ impl Writer {
                         ordinal, token_expires, token_actions, i)
             ),
             c as materialized (
-              select extract(epoch from now())::bigint as now
+              select date_part('epoch', now())::bigint as now
             ),
-            -- Live nonces of each agent in the batch; nobody needs to count further than the cap.
+            -- What the replay memory knows of this batch already. A nonce that was signed again at another
+            -- time lies in a neighbouring bucket: two back, since memory lasts 15 minutes, and one ahead.
+            -- The bounds are parameters, so that the executor opens no other partition.
+            p as materialized (
+              select nonce from nonce
+              where nonce = any(array(select nonce from r where nonce is not null)) and bucket between $26::int - 2 and $27::int + 1
+            ),
+            -- Agents that this batch could bring to their cap; nearly always none.
             l as materialized (
-              select d.agent, (select count(*) from (select from nonce
-                                                     where nonce.agent = d.agent and expires > (select now from c)
-                                                     limit $25) counted) as live
-              from (select distinct agent from r where nonce is not null and preset = 0) d
+              select agent, count(*) as live from nonce
+              where agent = any(array(select distinct agent from r where nonce is not null and preset = 0))
+                and expires > (select now from c) and bucket between $26::int and $27::int
+              group by agent having count(*) >= $25::bigint - $28::bigint
             ),
             s as materialized (
               select r.*, case
@@ -225,11 +236,8 @@ impl Writer {
                 when r.grant_version is not null
                   and (g.version is distinct from r.grant_version or g.status <> 'active' or g.agent <> r.agent) then 7
                 when k.jti is not null then 4
-                when r.nonce is not null and l.live + r.ordinal >= $25 then 6
-                -- The same nonce signed at another time, in a neighbouring bucket; within one, the key tells.
-                when r.nonce is not null and exists (select from nonce p
-                                                     where p.nonce = r.nonce and p.bucket <> r.bucket
-                                                       and p.bucket between r.bucket - 2 and r.bucket + 1) then 1
+                when r.nonce in (select nonce from p) then 1
+                when r.nonce is not null and coalesce(l.live, 0) + r.ordinal >= $25 then 6
                 else 0 end as bad
               from r cross join c
               left join agent a on a.id = r.agent
@@ -294,7 +302,10 @@ impl Writer {
             &rows.token_expires as &[Option<i64>],
             &rows.token_actions as &[Option<String>],
             now,
-            live_nonces
+            live_nonces,
+            bucket(now - WINDOW),
+            bucket(now + WINDOW),
+            i64::try_from(rows.preset.len()).unwrap_or(i64::MAX)
         )
         .fetch_all(&mut self.connection);
         let refused = within(refused).await?;
@@ -334,6 +345,11 @@ impl Writer {
         within(self.connection.execute(insert)).await?;
         Ok(())
     }
+}
+
+/// Where a creation time is remembered: as the statement computes it.
+fn bucket(created: i64) -> i32 {
+    i32::try_from(created.clamp(0, 1_000_000_000_000) / 600).unwrap_or(i32::MAX)
 }
 
 /// A statement that takes longer than the server's own timeout has lost its server.

@@ -5,6 +5,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use tgp::store::Entry;
 use tgp_policy::Permit;
 
 use crate::world::{World, count, spend};
@@ -24,13 +25,10 @@ async fn what_a_row_costs() {
     const ROWS: usize = 40_000;
     for waiting in [1, 16, 64] {
         let world = World::new().await;
-        let mut agents = vec![world.agent];
-        for n in 1..64 {
-            agents.push(world.another_agent(&format!("bot-{n}")).await);
-        }
         let owner = world.database.owner().await;
-        // Room in the cap: a measurement makes more requests in a minute than an agent may.
-        let admission = world.database.admission_with(0, 1_000_000);
+        // A thousand agents: with one, the count of its live nonces would be all that is measured.
+        let agents = world.more_agents(&owner, 1000).await;
+        let admission = world.database.admission();
         let rows = if waiting == 1 { ROWS / 8 } else { ROWS };
         let one = world.permit().await;
         admission.admit(one, world.call(), Some(spend())).await.map(drop).unwrap();
@@ -38,16 +36,16 @@ async fn what_a_row_costs() {
         let pid = pid.to_string();
 
         let mut permits: Vec<Permit> = Vec::new();
-        let facts = world.facts().await;
-        for _ in 0..rows {
-            permits.push(facts.permit());
+        for n in 0..rows {
+            permits.push(agents[n % agents.len()].permit());
         }
         let (server, client, begun) = (cpu(&pid), cpu("self"), Instant::now());
         let mut tasks = tokio::task::JoinSet::new();
         let share = rows / waiting;
         for _ in 0..waiting {
             let (admission, permits) = (admission.clone(), permits.split_off(permits.len() - share));
-            let entries: Vec<_> = (0..share).map(|_| world.call()).collect();
+            let entries: Vec<_> =
+                permits.iter().map(|permit| Entry { agent: Some(permit.agent()), ..world.call() }).collect();
             tasks.spawn(async move {
                 for (permit, entry) in permits.into_iter().zip(entries) {
                     admission.admit(permit, entry, Some(spend())).await.map(drop).unwrap();
@@ -59,8 +57,10 @@ async fn what_a_row_costs() {
         }
         let rows = u64::try_from(rows).unwrap();
         let took: Duration = begun.elapsed();
+        let statements = count(&owner, "select count(distinct xmin::text) from audit where kind = 'call'").await;
         println!(
-            "{waiting:>3} waiting: {:>3} µs in postgresql, {:>3} µs in the client (test build), {} rows/s",
+            "{waiting:>3} waiting, {:.1} rows a statement: {:>3} µs in postgresql, {:>3} µs in the client (test build), {} rows/s",
+            rows as f64 / statements as f64,
             (cpu(&pid) - server) / rows,
             (cpu("self") - client) / rows,
             u128::from(rows) * 1_000_000 / took.as_micros()
