@@ -127,7 +127,9 @@ impl BlockingTls {
     /// As any call; a connection that the vault closed meanwhile is tried once more.
     pub fn tls_sign(&self, scheme: u16, message: &[u8]) -> Result<Vec<u8>, CallError> {
         let call = TlsSign { scheme, message: message.to_vec() };
-        if let Some(mut kept) = self.lock().pop() {
+        // A statement of its own: the guard must be gone before `keep` locks again.
+        let kept = self.lock().pop();
+        if let Some(mut kept) = kept {
             match kept.call(&call) {
                 Err(CallError::Unavailable(_)) if kept.is_broken() => {}
                 answer => return self.keep(kept, answer),
