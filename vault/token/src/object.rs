@@ -98,7 +98,8 @@ fn create(session: &Session, version: u64) -> Result<ObjectHandle, TokenError> {
 
 /// Version objects and what they hold: one, or two where a write was cut short.
 fn versions(session: &Session) -> Result<Vec<(ObjectHandle, u64)>, TokenError> {
-    let template = [Attribute::Token(true), Attribute::Class(ObjectClass::DATA), Attribute::Label(VERSION_LABEL.into())];
+    let template =
+        [Attribute::Token(true), Attribute::Class(ObjectClass::DATA), Attribute::Label(VERSION_LABEL.into())];
     let found = session.find_objects(&template)?;
     if found.is_empty() {
         return Err(TokenError::Vanished);

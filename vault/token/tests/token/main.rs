@@ -1,5 +1,7 @@
 //! The token as SoftHSM has it. Each test has a process, a directory and a token of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod scene;
 
 mod attributes;
