@@ -153,3 +153,35 @@ impl BlockingTls {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::wire::HELLO_LEN;
+
+    #[test]
+    fn a_second_signature_goes_over_the_kept_connection() {
+        let path = std::env::temp_dir().join(format!("tgp-tls-{}-{}", std::process::id(), Uuid::new_v4()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let vault = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0; HELLO_LEN]).unwrap();
+            for _ in 0..2 {
+                let mut head = [0; HEADER_LEN];
+                stream.read_exact(&mut head).unwrap();
+                let header = Header::parse(&head).unwrap().unwrap();
+                stream.read_exact(&mut vec![0; header.body_len]).unwrap();
+                let mut reply = Vec::new();
+                wire::encode_reply(&mut reply, header.id, Status::Ok, &vec![1_u8, 2, 3]).unwrap();
+                stream.write_all(&reply).unwrap();
+            }
+        });
+        let door = BlockingTls::new(&path, None, Duration::from_secs(5));
+        assert_eq!(door.tls_sign(0x0403, b"one").unwrap(), [1, 2, 3]);
+        assert_eq!(door.tls_sign(0x0403, b"two").unwrap(), [1, 2, 3]);
+        vault.join().unwrap();
+        std::fs::remove_file(&path).unwrap();
+    }
+}
