@@ -66,7 +66,8 @@ impl OperatorDir {
         let secret = OperatorSecret::generate();
         write_private(&self.0.join(KEY), secret.dangerous_to_pem().as_bytes())?;
         let public = self.0.join(PUBLIC);
-        replace_private(&public, secret.public().to_pem().as_bytes())?;
+        // Public, to be copied and handed over.
+        fs::write(&public, secret.public().to_pem()).map_err(|e| CliError::failed(format!("{}: {e}", public.display())))?;
         Ok((secret, public))
     }
 

@@ -52,10 +52,9 @@ enum Verb {
 }
 
 #[derive(Args)]
-#[group(id = "trust", required = true, multiple = true)]
 struct Connect {
     /// The operator listener, https://host:8444
-    #[arg(long, value_name = "URL", group = "where")]
+    #[arg(long, value_name = "URL")]
     url: String,
     /// What `tgp init` printed as the pin: SHA-256 of the CA's key
     #[arg(long, value_name = "PIN", required_unless_present = "deployment_file")]

@@ -1,0 +1,10 @@
+//! Whole-process tests: each starts a deployment of its own and speaks to it as agents, operators and attackers would.
+
+mod flow;
+mod records;
+mod replicas;
+mod support;
+mod third_party;
+mod tools;
+mod tour;
+mod wire;

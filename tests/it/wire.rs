@@ -1,0 +1,232 @@
+//! A client that sends exactly what it is told to, over a connection of its own each time: what the SDK would never send
+//! is what most tests need. It shares only the signing of `tgp-request` with the product.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use tgp_request::jwk::IdentitySecret;
+use tgp_request::signature::{Params, Tag, sign_request};
+use tokio::net::TcpStream;
+
+/// A certificate and its key, or none.
+#[derive(Clone)]
+pub struct Certificate {
+    pub chain: PathBuf,
+    pub key: PathBuf,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// `code` of a problem, or `tgp_code` of an OAuth error.
+    pub fn code(&self) -> String {
+        let json = self.json();
+        let code = json.get("code").or_else(|| json.get("tgp_code")).and_then(Value::as_str);
+        code.unwrap_or_default().to_owned()
+    }
+
+    #[track_caller]
+    pub fn refused(&self, status: u16, code: &str) {
+        assert_eq!((self.status, self.code().as_str()), (status, code), "{}", String::from_utf8_lossy(&self.body));
+    }
+
+    #[track_caller]
+    pub fn ok(&self) -> &Self {
+        assert!((200..300).contains(&self.status), "{} {}", self.status, String::from_utf8_lossy(&self.body));
+        self
+    }
+}
+
+/// One listener of one gateway.
+#[derive(Clone)]
+pub struct Wire {
+    pub port: u16,
+    pub issuer: String,
+    pub ca: PathBuf,
+    pub http2: bool,
+}
+
+impl Wire {
+    fn tls(&self, certificate: Option<&Certificate>) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        for der in CertificateDer::pem_file_iter(&self.ca).expect("ca file") {
+            roots.add(der.expect("ca certificate")).expect("a root");
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots);
+        let mut config = match certificate {
+            None => builder.with_no_client_auth(),
+            Some(Certificate { chain, key }) => {
+                let chain = CertificateDer::pem_file_iter(chain).expect("chain").collect::<Result<_, _>>().expect("chain");
+                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key).expect("key")).expect("client")
+            }
+        };
+        config.alpn_protocols = vec![if self.http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+        config
+    }
+
+    /// Sends one request on a connection of its own. `Err` when there is no answer (a refused handshake, say).
+    pub async fn send(
+        &self,
+        certificate: Option<&Certificate>,
+        method: &str,
+        target: &str,
+        headers: HeaderMap,
+        body: &[u8],
+    ) -> Result<Reply, String> {
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(self.tls(certificate)));
+        let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.map_err(|e| e.to_string())?;
+        tcp.set_nodelay(true).expect("nodelay");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let io = TokioIo::new(connector.connect(name, tcp).await.map_err(|e| e.to_string())?);
+        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).expect("method"));
+        request = if self.http2 {
+            request.uri(format!("{}{target}", self.issuer))
+        } else {
+            request.uri(target).header("host", "localhost")
+        };
+        let mut request = request.body(Full::new(Bytes::copy_from_slice(body))).expect("a request");
+        for (name, value) in &headers {
+            request.headers_mut().append(name, value.clone());
+        }
+        let response = if self.http2 {
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.map_err(|e| e.to_string())?;
+            tokio::spawn(connection);
+            sender.send_request(request).await.map_err(|e| e.to_string())?
+        } else {
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|e| e.to_string())?;
+            tokio::spawn(connection);
+            sender.send_request(request).await.map_err(|e| e.to_string())?
+        };
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
+        Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+}
+
+/// An enrolled agent, with everything it has in hand.
+pub struct TestAgent {
+    pub directory: PathBuf,
+    pub id: String,
+    pub handle: String,
+    pub certificate: Certificate,
+    pub identity: IdentitySecret,
+    pub master_key: String,
+}
+
+/// A request before it is sent: change what you like.
+pub struct Draft {
+    pub method: String,
+    pub target: String,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Draft {
+    pub fn set(&mut self, name: &'static str, value: &str) {
+        self.headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header value"));
+    }
+}
+
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_secs()).expect("a date")
+}
+
+/// 24 random bytes as text.
+pub fn nonce() -> String {
+    let bytes: Vec<u8> = uuid::Uuid::new_v4().into_bytes().into_iter().chain(uuid::Uuid::new_v4().into_bytes()).collect();
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+impl TestAgent {
+    /// Asks for a token as the protocol says.
+    pub async fn ask(&self, wire: &Wire, tool: &str, action: &str) -> Reply {
+        self.ask_with(wire, &self.master_key, &format!("{tool}:{action}"), &format!("{}/t/{tool}", wire.issuer)).await
+    }
+
+    pub async fn ask_with(&self, wire: &Wire, master_key: &str, scope: &str, resource: &str) -> Reply {
+        let mut headers = HeaderMap::new();
+        let basic = STANDARD.encode(format!("{}:{master_key}", self.id));
+        headers.insert("authorization", HeaderValue::from_str(&format!("Basic {basic}")).expect("a header"));
+        headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let encode = |text: &str| text.replace(':', "%3A").replace('/', "%2F").replace(' ', "%20");
+        let body = format!("grant_type=client_credentials&scope={}&resource={}", encode(scope), encode(resource));
+        wire.send(Some(&self.certificate), "POST", "/oauth2/token", headers, body.as_bytes()).await.expect("an answer")
+    }
+
+    pub async fn token(&self, wire: &Wire, tool: &str, action: &str) -> String {
+        let reply = self.ask(wire, tool, action).await;
+        reply.ok().json()["access_token"].as_str().expect("a token").to_owned()
+    }
+
+    /// A request with its token, not signed.
+    pub fn draft(&self, token: &str, method: &str, target: &str, body: &[u8]) -> Draft {
+        let mut draft = Draft { method: method.to_owned(), target: target.to_owned(), headers: HeaderMap::new(), body: body.to_vec() };
+        draft.set("authorization", &format!("Bearer {token}"));
+        if !body.is_empty() {
+            draft.set("content-type", "application/json");
+        }
+        draft
+    }
+
+    /// Signs the draft as it is now.
+    pub fn sign(&self, wire: &Wire, draft: &mut Draft) {
+        let created = now();
+        self.sign_at(wire, draft, created, created + 60);
+    }
+
+    pub fn sign_at(&self, wire: &Wire, draft: &mut Draft, created: i64, expires: i64) {
+        let uri = format!("{}{}", wire.issuer, draft.target);
+        let params = Params { created, expires, nonce: nonce() };
+        sign_request(&draft.method, &uri, &mut draft.headers, &draft.body, Tag::Request, &self.identity, params, "sig")
+            .expect("signable");
+    }
+
+    pub fn signed(&self, wire: &Wire, token: &str, method: &str, target: &str, body: &[u8]) -> Draft {
+        let mut draft = self.draft(token, method, target, body);
+        self.sign(wire, &mut draft);
+        draft
+    }
+
+    pub async fn send(&self, wire: &Wire, draft: &Draft) -> Reply {
+        let Draft { method, target, headers, body } = draft;
+        wire.send(Some(&self.certificate), method, target, headers.clone(), body).await.expect("an answer")
+    }
+
+    /// The whole thing: token, signature, call.
+    pub async fn call(&self, wire: &Wire, tool: &str, action: &str, method: &str, path: &str, body: &[u8]) -> Reply {
+        let token = self.token(wire, tool, action).await;
+        self.send(wire, &self.signed(wire, &token, method, &format!("/t/{tool}{path}"), body)).await
+    }
+}
+
+/// A file of the agent's directory, as text.
+pub fn read(directory: &Path, name: &str) -> String {
+    std::fs::read_to_string(directory.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
