@@ -143,7 +143,9 @@ impl Create {
         }
         let body = json!({ "invitation": invitation, "name": self.name, "description": self.description });
         let created: Result<Value, CliError> = client.post("/v1/agents", &body).await;
-        if created.is_err() && let Some(path) = &self.code_file {
+        if created.is_err()
+            && let Some(path) = &self.code_file
+        {
             let _ = std::fs::remove_file(path); // the code of an agent that does not exist
         }
         let mut created = created?;

@@ -102,7 +102,11 @@ fn verdict(row: &Value) -> String {
 
 /// What an operator did, from the record's detail.
 fn act(row: &Value) -> String {
-    ["act", "op", "operation"].into_iter().map(|name| member(&row["detail"], name)).find(|act| !act.is_empty()).unwrap_or_default()
+    ["act", "op", "operation"]
+        .into_iter()
+        .map(|name| member(&row["detail"], name))
+        .find(|act| !act.is_empty())
+        .unwrap_or_default()
 }
 
 fn outcome(row: &Value) -> String {
@@ -113,7 +117,8 @@ fn outcome(row: &Value) -> String {
 fn line(row: &Value, parts: &[String]) -> String {
     let at = ["at", "time", "created"].into_iter().find_map(|name| row[name].as_i64().map(time::text));
     let at = at.or_else(|| row["at"].as_str().map(str::to_owned)).unwrap_or_default();
-    let parts: Vec<_> = [member(row, "id"), at].iter().chain(parts).filter(|part| !part.is_empty()).map(|part| clean(part)).collect();
+    let parts: Vec<_> =
+        [member(row, "id"), at].iter().chain(parts).filter(|part| !part.is_empty()).map(|part| clean(part)).collect();
     format!("{}\n", parts.join("  "))
 }
 

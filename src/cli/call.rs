@@ -82,7 +82,9 @@ impl FromStr for Field {
         let (name, value) = text.split_once(':').ok_or("it reads NAME:VALUE")?;
         let name: HeaderName = name.trim().parse().map_err(|_| "the name is not a field name".to_owned())?;
         let value = HeaderValue::from_str(value.trim()).map_err(|_| "the value is not a field value".to_owned())?;
-        if ["authorization", "signature", "signature-input", "content-digest", "host", "content-length"].contains(&name.as_str()) {
+        if ["authorization", "signature", "signature-input", "content-digest", "host", "content-length"]
+            .contains(&name.as_str())
+        {
             return Err(format!("{name} is set by tgp"));
         }
         Ok(Self(name, value))
@@ -117,7 +119,9 @@ impl Call {
                 let action = self.look_up(agent).await?;
                 let method = match &self.method {
                     Some(method) => method.clone(),
-                    None => action.method.parse().map_err(|_| CliError::failed("the catalogue's method is malformed"))?,
+                    None => {
+                        action.method.parse().map_err(|_| CliError::failed("the catalogue's method is malformed"))?
+                    }
                 };
                 let path = match &self.path {
                     Some(path) => path.clone(),
@@ -134,13 +138,17 @@ impl Call {
         let tool = agent.tool(&self.tool).await?;
         tool.action(&self.action).cloned().ok_or_else(|| {
             let known: Vec<_> = tool.actions.iter().map(|action| action.name.as_str()).collect();
-            CliError::usage(format!("{} has no action {}", self.tool, self.action)).hint(format!("it has: {}", known.join(" ")))
+            CliError::usage(format!("{} has no action {}", self.tool, self.action))
+                .hint(format!("it has: {}", known.join(" ")))
         })
     }
 
     async fn show(&self, agent: &Agent, mut reply: Reply, output: &Output) -> Result<ExitCode, CliError> {
         let status = reply.status();
-        let is_problem = reply.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+        let is_problem = reply
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
         if status.is_client_error() || status.is_server_error() {
             if is_problem {
                 let body = reply.bytes(PROBLEM_LIMIT).await?;
@@ -182,9 +190,13 @@ impl Call {
         if !output.is_json() {
             return output::write(body);
         }
-        let body = serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
-        let headers: serde_json::Map<String, Value> =
-            reply.headers().iter().map(|(name, value)| (name.to_string(), json!(String::from_utf8_lossy(value.as_bytes())))).collect();
+        let body =
+            serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
+        let headers: serde_json::Map<String, Value> = reply
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), json!(String::from_utf8_lossy(value.as_bytes()))))
+            .collect();
         output.show(&json!({ "status": reply.status().as_u16(), "headers": headers, "body": body }), String::new)
     }
 }
@@ -215,15 +227,18 @@ fn head(reply: &Reply) -> String {
 
 /// The action's path with every parameter filled in and none left over.
 fn fill(action: &Action, params: &[Pair]) -> Result<String, CliError> {
-    let template: PathTemplate = action.path.parse().map_err(|e| CliError::failed(format!("the catalogue's path: {e}")))?;
+    let template: PathTemplate =
+        action.path.parse().map_err(|e| CliError::failed(format!("the catalogue's path: {e}")))?;
     let names: Vec<&str> = template.parameters().collect();
     let escaped: Vec<(&str, String)> = params.iter().map(|pair| (pair.name.as_str(), escape(&pair.value))).collect();
     if let Some((unknown, _)) = escaped.iter().find(|(name, _)| !names.contains(name)) {
-        return Err(CliError::usage(format!("{} has no parameter {unknown}", action.name)).hint(format!("its path is {}", action.path)));
+        return Err(CliError::usage(format!("{} has no parameter {unknown}", action.name))
+            .hint(format!("its path is {}", action.path)));
     }
     let missing = names.iter().find(|name| !escaped.iter().any(|(given, value)| given == *name && !value.is_empty()));
     if let Some(missing) = missing {
-        return Err(CliError::usage(format!("{} needs a parameter {missing}", action.name)).hint(format!("add -p {missing}=VALUE")));
+        return Err(CliError::usage(format!("{} needs a parameter {missing}", action.name))
+            .hint(format!("add -p {missing}=VALUE")));
     }
     let value = |name: &str| escaped.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str());
     template.fill(value).ok_or_else(|| CliError::failed("the catalogue's path cannot be filled in"))
@@ -273,7 +288,15 @@ mod tests {
 
     #[test]
     fn fields_that_tgp_sets_cannot_be_set_by_hand() {
-        for field in ["Authorization: Bearer x", "signature: x", "Signature-Input:x", "content-digest: x", "Host: x", "nocolon", "a b: c"] {
+        for field in [
+            "Authorization: Bearer x",
+            "signature: x",
+            "Signature-Input:x",
+            "content-digest: x",
+            "Host: x",
+            "nocolon",
+            "a b: c",
+        ] {
             assert!(field.parse::<Field>().is_err(), "{field}");
         }
     }

@@ -115,13 +115,23 @@ pub async fn about(url: &Origin, trust: &Trust) -> Result<About, CliError> {
     Ok(about)
 }
 
-fn sign(secret: &OperatorSecret, deployment: &Deployment, operation: &Operation, not_after: i64) -> Result<Signed, CliError> {
+fn sign(
+    secret: &OperatorSecret,
+    deployment: &Deployment,
+    operation: &Operation,
+    not_after: i64,
+) -> Result<Signed, CliError> {
     operation.within_bounds()?;
     let Deployment { id, deployment, vault, .. } = deployment;
     Ok(Statement::new(operation, deployment, vault, *id, random::<16>()?, not_after).sign(secret)?)
 }
 
-async fn send<T: DeserializeOwned>(transport: &Transport, method: Method, path: &str, body: Bytes) -> Result<T, CliError> {
+async fn send<T: DeserializeOwned>(
+    transport: &Transport,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<T, CliError> {
     let mut headers = HeaderMap::new();
     if !body.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

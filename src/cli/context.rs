@@ -30,8 +30,10 @@ impl OperatorArgs {
     pub fn dir(&self) -> Result<OperatorDir, CliError> {
         let env = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let config = || env("XDG_CONFIG_HOME").or_else(|| env("HOME").map(|home| home.join(".config")));
-        let path = self.dir.clone().or_else(|| env("TGP_OPERATOR")).or_else(|| config().map(|dir| dir.join("tgp/operator")));
-        path.map(OperatorDir).ok_or_else(|| CliError::usage("which operator?").hint("name a directory with --operator or $TGP_OPERATOR"))
+        let path =
+            self.dir.clone().or_else(|| env("TGP_OPERATOR")).or_else(|| config().map(|dir| dir.join("tgp/operator")));
+        path.map(OperatorDir)
+            .ok_or_else(|| CliError::usage("which operator?").hint("name a directory with --operator or $TGP_OPERATOR"))
     }
 }
 
@@ -67,7 +69,8 @@ impl OperatorDir {
         write_private(&self.0.join(KEY), secret.dangerous_to_pem().as_bytes())?;
         let public = self.0.join(PUBLIC);
         // Public, to be copied and handed over.
-        fs::write(&public, secret.public().to_pem()).map_err(|e| CliError::failed(format!("{}: {e}", public.display())))?;
+        fs::write(&public, secret.public().to_pem())
+            .map_err(|e| CliError::failed(format!("{}: {e}", public.display())))?;
         Ok((secret, public))
     }
 

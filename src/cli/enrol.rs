@@ -32,9 +32,14 @@ impl Enrol {
         let mut shown = None;
         let mut show = |key: &str| {
             // On paper before the directory says that there is an agent.
-            if output.is_json() { shown = Some(key.to_owned()) } else { println!("master key: {key}\nkeep it: it is shown this once\n") }
+            if output.is_json() {
+                shown = Some(key.to_owned())
+            } else {
+                println!("master key: {key}\nkeep it: it is shown this once\n")
+            }
         };
-        let show_master_key: Option<&mut dyn FnMut(&str)> = if self.no_save_master_key { Some(&mut show) } else { None };
+        let show_master_key: Option<&mut dyn FnMut(&str)> =
+            if self.no_save_master_key { Some(&mut show) } else { None };
         let enrolment = Enrolment { code: &code, gateway: &gateway, dir: &self.dir, show_master_key };
         let enrolled = block_on(async { Ok(tgp_client::enrol(enrolment).await?) })?;
         let dir = self.dir.display();

@@ -32,7 +32,9 @@ impl CliError {
 
     /// A library's text, whose last line may be the hint.
     pub(super) fn of_text(text: &str) -> Self {
-        let last = text.rsplit_once('\n').and_then(|(message, last)| Some((message, last.trim_start().strip_prefix("hint: ")?)));
+        let last = text
+            .rsplit_once('\n')
+            .and_then(|(message, last)| Some((message, last.trim_start().strip_prefix("hint: ")?)));
         match last {
             Some((message, hint)) => Self::failed(message).hint(hint),
             None => Self::failed(text),
@@ -184,9 +186,17 @@ mod tests {
 
     #[test]
     fn the_hint_stands_on_its_own_line() {
-        let problem = Problem { status: 403, code: "agent-frozen".into(), detail: "this agent is frozen".into(), request_id: None };
+        let problem = Problem {
+            status: 403,
+            code: "agent-frozen".into(),
+            detail: "this agent is frozen".into(),
+            request_id: None,
+        };
         let text = CliError::from(problem).text();
-        assert_eq!(text, "error: agent-frozen: this agent is frozen\nhint: an operator ends it with `tgp agent unfreeze`");
+        assert_eq!(
+            text,
+            "error: agent-frozen: this agent is frozen\nhint: an operator ends it with `tgp agent unfreeze`"
+        );
     }
 
     #[test]

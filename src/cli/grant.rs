@@ -132,7 +132,9 @@ impl List {
             let mut table = Table::new(&["AGENT", "TOOL", "ACTIONS", "STATE", "UNTIL", "GRANT"]);
             for grant in rows(&grants) {
                 table.row([
-                    Some(member(grant, "handle")).filter(|handle| !handle.is_empty()).unwrap_or_else(|| member(grant, "agent")),
+                    Some(member(grant, "handle"))
+                        .filter(|handle| !handle.is_empty())
+                        .unwrap_or_else(|| member(grant, "agent")),
                     member(grant, "tool"),
                     joined(grant, "actions"),
                     state(grant, unix_now()).to_owned(),
@@ -163,7 +165,8 @@ async fn revoke(grant: Uuid, operator: &OperatorArgs, output: &Output) -> Result
     let grants: Value = client.get("/v1/grants").await?;
     let id = grant.to_string();
     let found = rows(&grants).iter().find(|row| row["grant"] == id.as_str());
-    let found = found.ok_or_else(|| CliError::failed(format!("there is no grant {grant}")).hint("`tgp grant list` shows them"))?;
+    let found = found
+        .ok_or_else(|| CliError::failed(format!("there is no grant {grant}")).hint("`tgp grant list` shows them"))?;
     let order = Revoke { tenant: uuid(found, "tenant")?, kind: RecordKind::Grant, id };
     let statement = client.sign(&Operation::Revoke(order))?;
     let revoked: Value = client.post(&format!("/v1/grants/{grant}/revoke"), &json!({ "statement": statement })).await?;

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use secrecy::SecretString;
 use serde_json::json;
 use tgp_authority::OperatorKey;
 use tgp_client::spki_sha256_of_pem;
-use secrecy::SecretString;
 use tgp_vault::softhsm::{self, NewToken};
 use tgp_vault::{InitOptions, InitReport, Pin, VaultError};
 use uuid::Uuid;
@@ -47,10 +47,19 @@ impl Init {
     pub fn run(self, output: &Output) -> Result<(), CliError> {
         let config = Config::load(&self.config)?;
         let token = config.token.as_ref().ok_or_else(|| {
-            CliError::usage("the configuration has no [token]").hint("it names the PKCS#11 module, the token's label, the PIN's file and the state file")
+            CliError::usage("the configuration has no [token]")
+                .hint("it names the PKCS#11 module, the token's label, the PIN's file and the state file")
         })?;
-        let owners = self.owners.iter().map(|path| Ok((Uuid::new_v4(), public_key(path)?))).collect::<Result<Vec<_>, CliError>>()?;
-        let server_names = if self.server_names.is_empty() { vec![host(config.issuer.authority()).to_owned()] } else { self.server_names };
+        let owners = self
+            .owners
+            .iter()
+            .map(|path| Ok((Uuid::new_v4(), public_key(path)?)))
+            .collect::<Result<Vec<_>, CliError>>()?;
+        let server_names = if self.server_names.is_empty() {
+            vec![host(config.issuer.authority()).to_owned()]
+        } else {
+            self.server_names
+        };
         if self.new_soft_token {
             new_soft_token(token, self.so_pin_file.as_deref())?;
         }
@@ -100,7 +109,8 @@ fn show(config: &Config, token: &Token, report: &InitReport, out: &Path, output:
 pub fn public_key(path: &Path) -> Result<OperatorKey, CliError> {
     let pem = input::text(path)?;
     if pem.contains("PRIVATE KEY") {
-        return Err(CliError::usage(format!("{} holds a private key", path.display())).hint("name the public one, operator.pub; the private key stays with its owner"));
+        return Err(CliError::usage(format!("{} holds a private key", path.display()))
+            .hint("name the public one, operator.pub; the private key stays with its owner"));
     }
     OperatorKey::from_pem(&pem).map_err(|e| CliError::usage(format!("{}: {e}", path.display())))
 }
@@ -133,7 +143,9 @@ mod tests {
 
     #[test]
     fn the_servers_name_is_the_issuers_host() {
-        for (authority, expected) in [("gw.example", "gw.example"), ("localhost:8443", "localhost"), ("[::1]:8443", "::1"), ("[::1]", "::1")] {
+        for (authority, expected) in
+            [("gw.example", "gw.example"), ("localhost:8443", "localhost"), ("[::1]:8443", "::1"), ("[::1]", "::1")]
+        {
             assert_eq!(host(authority), expected);
         }
     }

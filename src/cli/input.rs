@@ -62,7 +62,9 @@ mod tests {
     fn one_line_end_is_not_part_of_a_secret() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
-        for (written, secret_is) in [("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), ("s3cret", "s3cret"), (" a b \n\n", " a b \n")] {
+        for (written, secret_is) in
+            [("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), ("s3cret", "s3cret"), (" a b \n\n", " a b \n")]
+        {
             std::fs::write(&path, written).unwrap();
             assert_eq!(secret(Some(&path), "the secret").unwrap().as_str(), secret_is);
         }

@@ -45,11 +45,22 @@ fn text(keys: &[Value]) -> String {
     for key in keys {
         let pinned = if key["pinned"] == true { "yes" } else { "no" };
         let print: String = member(key, "fingerprint").chars().take(16).collect();
-        table.row([member(key, "label"), member(key, "class"), member(key, "kind"), pinned.to_owned(), member(key, "id"), print]);
+        table.row([
+            member(key, "label"),
+            member(key, "class"),
+            member(key, "kind"),
+            pinned.to_owned(),
+            member(key, "id"),
+            print,
+        ]);
     }
     let mut text = format!("{}\n{}; the token says of each\n", table.text(), count(keys.len(), "object"));
     for key in keys {
-        text.push_str(&format!("\n{} ({})\n", super::output::clean(&member(key, "label")), super::output::clean(&member(key, "class"))));
+        text.push_str(&format!(
+            "\n{} ({})\n",
+            super::output::clean(&member(key, "label")),
+            super::output::clean(&member(key, "class"))
+        ));
         let mut attributes = Table::new(&["  attribute", "value"]);
         for attribute in rows(&key["attributes"]) {
             let value = attribute["value"].as_str().unwrap_or("absent").to_owned();
@@ -68,10 +79,17 @@ mod tests {
 
     #[test]
     fn an_absent_attribute_is_not_a_false_one() {
-        let keys = [json!({ "label": "kek.1", "id": "0a", "class": "secret-key", "kind": "AES-256", "fingerprint": "00ff",
-            "pinned": true, "attributes": [{ "name": "CKA_WRAP", "value": "false" }, { "name": "CKA_TRUSTED", "value": null }] })];
+        let keys = [
+            json!({ "label": "kek.1", "id": "0a", "class": "secret-key", "kind": "AES-256", "fingerprint": "00ff",
+            "pinned": true, "attributes": [{ "name": "CKA_WRAP", "value": "false" }, { "name": "CKA_TRUSTED", "value": null }] }),
+        ];
         let text = text(&keys);
         assert!(text.contains("  CKA_WRAP     false\n") && text.contains("  CKA_TRUSTED  absent\n"), "{text}");
-        assert!(text.starts_with("LABEL  CLASS       KIND     PINNED  ID  FINGERPRINT\nkek.1  secret-key  AES-256  yes     0a  00ff\n"), "{text}");
+        assert!(
+            text.starts_with(
+                "LABEL  CLASS       KIND     PINNED  ID  FINGERPRINT\nkek.1  secret-key  AES-256  yes     0a  00ff\n"
+            ),
+            "{text}"
+        );
     }
 }

@@ -21,9 +21,12 @@ impl Migrate {
     pub fn run(self, output: &Output) -> Result<(), CliError> {
         let config = Config::load(&self.config)?;
         let url = config.database.owner_url.ok_or_else(|| {
-            CliError::usage("the configuration has no database.owner_url").hint("migrations run as the schema's owner, which the gateway never is")
+            CliError::usage("the configuration has no database.owner_url")
+                .hint("migrations run as the schema's owner, which the gateway never is")
         })?;
         block_on(async { Ok(crate::store::migrate::migrate(url.expose_secret()).await?) })?;
-        output.show(&json!({ "migrated": true }), || "the schema is this program's\nnext: tgp vault, then tgp serve\n".to_owned())
+        output.show(&json!({ "migrated": true }), || {
+            "the schema is this program's\nnext: tgp vault, then tgp serve\n".to_owned()
+        })
     }
 }

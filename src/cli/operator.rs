@@ -87,7 +87,8 @@ impl Operator {
             Verb::CertifyServer { names, operator } => block_on(async {
                 let client = OperatorClient::open(&operator).await?;
                 let statement = client.sign(&Operation::CertifyServer(CertifyServer { names: names.clone() }))?;
-                let reply: Value = client.post("/v1/server/certificates", &json!({ "statements": [statement] })).await?;
+                let reply: Value =
+                    client.post("/v1/server/certificates", &json!({ "statements": [statement] })).await?;
                 output.show(&reply, || format!("the server's certificate now names {}\n", names.join(" ")))
             }),
         }
@@ -138,12 +139,15 @@ impl Connect {
         dir.write_deployment(&deployment)?;
         let until = Leaf::of_chain(&chain)?.not_after;
         output.show(&deployment, || {
-            format!("connected\n{}\nnext: tgp tenant prepare\n", facts(&[
-                ("operator", deployment.id.to_string()),
-                ("deployment", deployment.deployment.clone()),
-                ("issuer", deployment.issuer.clone()),
-                ("certificate", format!("until {}, renewed by itself", time::text(until))),
-            ]))
+            format!(
+                "connected\n{}\nnext: tgp tenant prepare\n",
+                facts(&[
+                    ("operator", deployment.id.to_string()),
+                    ("deployment", deployment.deployment.clone()),
+                    ("issuer", deployment.issuer.clone()),
+                    ("certificate", format!("until {}, renewed by itself", time::text(until))),
+                ])
+            )
         })
     }
 }
@@ -168,7 +172,10 @@ fn find(roster: &RosterDoc, secret: &OperatorSecret) -> Result<uuid::Uuid, CliEr
 
 fn parse_pin(text: &str) -> Result<Pin, CliError> {
     let octets = URL_SAFE_NO_PAD.decode(text.trim()).ok().and_then(|octets| <[u8; 32]>::try_from(octets).ok());
-    octets.map(Pin).ok_or_else(|| CliError::usage("the pin is 43 characters of base64url").hint("`tgp init` printed it, and wrote it to deployment.json"))
+    octets.map(Pin).ok_or_else(|| {
+        CliError::usage("the pin is 43 characters of base64url")
+            .hint("`tgp init` printed it, and wrote it to deployment.json")
+    })
 }
 
 async fn renew(operator: &OperatorArgs, output: &Output) -> Result<(), CliError> {

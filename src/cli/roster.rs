@@ -9,7 +9,9 @@ use std::str::FromStr;
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tgp_authority::{Op, Operation, Operator, OperatorKeyEntry, Role, Roster as Checked, RosterChange, RosterDoc, Signed, Tenants};
+use tgp_authority::{
+    Op, Operation, Operator, OperatorKeyEntry, Role, Roster as Checked, RosterChange, RosterDoc, Signed, Tenants,
+};
 use tgp_client::{replace_private, unix_now};
 use uuid::Uuid;
 
@@ -175,7 +177,13 @@ impl Propose {
 }
 
 /// The roster that follows, valid by itself; whether it may follow is for the vault.
-fn next(in_force: &RosterDoc, added: Option<Operator>, removed: &[Uuid], quorum: &[Quorum], now: i64) -> Result<RosterDoc, CliError> {
+fn next(
+    in_force: &RosterDoc,
+    added: Option<Operator>,
+    removed: &[Uuid],
+    quorum: &[Quorum],
+    now: i64,
+) -> Result<RosterDoc, CliError> {
     let mut roster = in_force.clone();
     if let Some(id) = removed.iter().find(|id| !roster.operators.iter().any(|operator| operator.id == **id)) {
         return Err(CliError::usage(format!("the roster holds no operator {id}")).hint("`tgp roster show` lists them"));
@@ -215,7 +223,11 @@ impl Proposal {
         let needed = in_force.quorum.get(&Op::Roster).copied().unwrap_or(1) as usize;
         let signed = self.statements.len();
         let file = path.display();
-        let next = if signed >= needed { format!("tgp roster apply {file}") } else { format!("tgp roster sign {file}, by another owner") };
+        let next = if signed >= needed {
+            format!("tgp roster apply {file}")
+        } else {
+            format!("tgp roster sign {file}, by another owner")
+        };
         format!(
             "roster version {} is signed by {signed} of {needed}; a signature is good for ten minutes\n\n{}\nnext: {next}\n",
             self.roster.version,
@@ -225,17 +237,24 @@ impl Proposal {
 }
 
 fn read(path: &std::path::Path) -> Result<Proposal, CliError> {
-    serde_json::from_str(&input::text(path)?).map_err(|e| CliError::usage(format!("{} is not a proposal: {e}", path.display())))
+    serde_json::from_str(&input::text(path)?)
+        .map_err(|e| CliError::usage(format!("{} is not a proposal: {e}", path.display())))
 }
 
 fn text(doc: &RosterDoc, me: Uuid) -> String {
-    let quorum: Vec<_> = Op::ALL.iter().map(|op| format!("{op}={}", doc.quorum.get(op).copied().unwrap_or(1))).collect();
-    format!("roster version {}\n{}\n{}", doc.version, facts(&[
-        ("trust domain", doc.trust_domain.to_string()),
-        ("issuer", doc.issuer.clone()),
-        ("drawn up", time::text(doc.created)),
-        ("must sign", quorum.join(" ")),
-    ]), operators(doc, Some(me)))
+    let quorum: Vec<_> =
+        Op::ALL.iter().map(|op| format!("{op}={}", doc.quorum.get(op).copied().unwrap_or(1))).collect();
+    format!(
+        "roster version {}\n{}\n{}",
+        doc.version,
+        facts(&[
+            ("trust domain", doc.trust_domain.to_string()),
+            ("issuer", doc.issuer.clone()),
+            ("drawn up", time::text(doc.created)),
+            ("must sign", quorum.join(" ")),
+        ]),
+        operators(doc, Some(me))
+    )
 }
 
 /// The operators in a table; `me` is marked.
@@ -248,7 +267,13 @@ pub fn operators(doc: &RosterDoc, me: Option<Uuid>) -> String {
             Tenants::Only(tenants) => tenants.iter().map(Uuid::to_string).collect::<Vec<_>>().join(" "),
         };
         let mark = if me == Some(operator.id) { "you" } else { "" };
-        table.row([operator.id.to_string(), roles.join(" "), tenants, operator.keys.len().to_string(), mark.to_owned()]);
+        table.row([
+            operator.id.to_string(),
+            roles.join(" "),
+            tenants,
+            operator.keys.len().to_string(),
+            mark.to_owned(),
+        ]);
     }
     table.text()
 }

@@ -58,7 +58,9 @@ impl Serve {
         let (vault_user, gateway_user) = if rustix::process::geteuid().is_root() {
             (Some(user(&self.vault_user)?), Some(user(&self.gateway_user)?))
         } else {
-            tracing::warn!("single-domain: one user runs vault and gateway, so what a conquered gateway cannot do does not apply");
+            tracing::warn!(
+                "single-domain: one user runs vault and gateway, so what a conquered gateway cannot do does not apply"
+            );
             (None, None)
         };
         let mut vault = Part::start("vault", &self.config, vault_user)?;
@@ -84,7 +86,9 @@ impl Serve {
         vault.stop();
         match ended {
             None => Ok(()),
-            Some(verb) => Err(CliError::failed(format!("tgp {verb} ended by itself")).hint("its last log lines say why")),
+            Some(verb) => {
+                Err(CliError::failed(format!("tgp {verb} ended by itself")).hint("its last log lines say why"))
+            }
         }
     }
 }
@@ -165,14 +169,17 @@ impl Drop for Part {
 fn user(name: &str) -> Result<(u32, u32), CliError> {
     let passwd = std::fs::read_to_string("/etc/passwd").map_err(|e| CliError::failed(format!("/etc/passwd: {e}")))?;
     find_user(&passwd, name).ok_or_else(|| {
-        CliError::failed(format!("there is no user {name}")).hint(format!("useradd --system --user-group --no-create-home {name}"))
+        CliError::failed(format!("there is no user {name}"))
+            .hint(format!("useradd --system --user-group --no-create-home {name}"))
     })
 }
 
 fn find_user(passwd: &str, name: &str) -> Option<(u32, u32)> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
-        (fields.next() == Some(name)).then(|| Some((fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))).flatten()
+        (fields.next() == Some(name))
+            .then(|| Some((fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?)))
+            .flatten()
     })
 }
 

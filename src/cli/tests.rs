@@ -16,8 +16,8 @@ fn the_command_line_is_well_formed() {
 fn help_lists_every_verb_with_what_it_does() {
     let help = Cli::command().term_width(100).render_help().to_string();
     for verb in [
-        "dev", "demo", "init", "operator", "roster", "tenant", "migrate", "serve", "vault", "agent", "enrol", "tool", "grant", "token",
-        "call", "key", "audit",
+        "dev", "demo", "init", "operator", "roster", "tenant", "migrate", "serve", "vault", "agent", "enrol", "tool",
+        "grant", "token", "call", "key", "audit",
     ] {
         let line = help.lines().find(|line| line.trim_start().starts_with(&format!("{verb} ")));
         assert!(line.is_some_and(|line| line.trim().len() > verb.len() + 10), "{verb}:\n{help}");
@@ -50,7 +50,12 @@ fn wrong_arguments_are_told_with_a_hint() {
         "error: invalid value 'soon' for '--for <TIME>': a length of time is a number and a unit: 90s, 15m, 24h, 30d"
     );
     let missing = refused(&["tgp", "tool", "credential", "mail"]);
-    assert!(missing.starts_with("error: the following required arguments were not provided:\n  <--bearer|--header <NAME>|--basic>\nhint: "), "{missing}");
+    assert!(
+        missing.starts_with(
+            "error: the following required arguments were not provided:\n  <--bearer|--header <NAME>|--basic>\nhint: "
+        ),
+        "{missing}"
+    );
 }
 
 #[test]

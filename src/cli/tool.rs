@@ -172,7 +172,8 @@ impl SetCredential {
         let client = OperatorClient::open(&self.operator).await?;
         let slug = &self.slug;
         let tool: Value = client.get(&format!("/v1/tools/{slug}")).await?;
-        let origins = if self.origins.is_empty() { vec![origin_of(&member(&tool, "upstream"))?] } else { self.origins.clone() };
+        let origins =
+            if self.origins.is_empty() { vec![origin_of(&member(&tool, "upstream"))?] } else { self.origins.clone() };
         let version = credential_version(&tool) + 1;
         let salt = random::<16>()?;
         let order = Credential {
@@ -190,11 +191,14 @@ impl SetCredential {
         let _: Value = client.put(&format!("/v1/tools/{slug}/credential"), &body).await?;
         let shown = json!({ "tool": slug, "version": version, "origins": origins, "placement": placement });
         output.show(&shown, || {
-            format!("sealed the credential of {slug}; nobody can read it back\n{}", facts(&[
-                ("sent as", placement.to_string()),
-                ("sent to", origins.join(" ")),
-                ("version", version.to_string()),
-            ]))
+            format!(
+                "sealed the credential of {slug}; nobody can read it back\n{}",
+                facts(&[
+                    ("sent as", placement.to_string()),
+                    ("sent to", origins.join(" ")),
+                    ("version", version.to_string()),
+                ])
+            )
         })
     }
 }
@@ -212,7 +216,8 @@ async fn list(operator: &OperatorArgs, output: &Output) -> Result<(), CliError> 
     output.show(&tools, || {
         let mut table = Table::new(&["TOOL", "ACTIONS", "CREDENTIAL", "UPSTREAM"]);
         for tool in rows(&tools) {
-            let actions = rows(&tool["actions"]).iter().map(|action| member(action, "name")).collect::<Vec<_>>().join(" ");
+            let actions =
+                rows(&tool["actions"]).iter().map(|action| member(action, "name")).collect::<Vec<_>>().join(" ");
             let version = credential_version(tool);
             let credential = if version == 0 { "none".to_owned() } else { format!("version {version}") };
             table.row([member(tool, "slug"), actions, credential, member(tool, "upstream")]);
@@ -230,13 +235,18 @@ fn text(tool: &Value) -> String {
     for action in rows(&tool["actions"]) {
         actions.row([member(action, "name"), member(action, "method"), member(action, "path")]);
     }
-    format!("{}\n{}\n{}", member(tool, "slug"), facts(&[
-        ("resource", member(tool, "resource")),
-        ("upstream", member(tool, "upstream")),
-        ("private", if tool["allow_private"] == true { "allowed".to_owned() } else { String::new() }),
-        ("credential", if version == 0 { "none".to_owned() } else { format!("version {version}") }),
-        ("tenant", member(tool, "tenant")),
-    ]), actions.text())
+    format!(
+        "{}\n{}\n{}",
+        member(tool, "slug"),
+        facts(&[
+            ("resource", member(tool, "resource")),
+            ("upstream", member(tool, "upstream")),
+            ("private", if tool["allow_private"] == true { "allowed".to_owned() } else { String::new() }),
+            ("credential", if version == 0 { "none".to_owned() } else { format!("version {version}") }),
+            ("tenant", member(tool, "tenant")),
+        ]),
+        actions.text()
+    )
 }
 
 fn resource(client: &OperatorClient, slug: &Slug) -> String {
@@ -259,7 +269,8 @@ fn origin_of(upstream: &str) -> Result<String, CliError> {
         None => origin.strip_suffix(":80").unwrap_or(origin),
     };
     if !valid_origin(plain) {
-        return Err(CliError::failed(format!("{upstream:?} has no plain origin")).hint("name one with --origin https://host[:port]"));
+        return Err(CliError::failed(format!("{upstream:?} has no plain origin"))
+            .hint("name one with --origin https://host[:port]"));
     }
     Ok(plain.to_owned())
 }
@@ -271,7 +282,10 @@ mod tests {
     #[test]
     fn an_action_is_a_name_a_method_and_a_path() {
         let action: Action = "read=GET /messages/{id}".parse().unwrap();
-        assert_eq!((action.name.as_str(), action.method.as_str(), action.path.as_str()), ("read", "GET", "/messages/{id}"));
+        assert_eq!(
+            (action.name.as_str(), action.method.as_str(), action.path.as_str()),
+            ("read", "GET", "/messages/{id}")
+        );
         for bad in ["read", "read=GET", "read=get /x", "=GET /x", "read=GET x", "read=GET /x/{", "re ad=GET /x"] {
             assert!(bad.parse::<Action>().is_err(), "{bad}");
         }

@@ -25,7 +25,8 @@ impl Vault {
     pub fn run(self) -> Result<(), CliError> {
         let config = Config::load(&self.config)?;
         let token = config.token.as_ref().ok_or_else(|| {
-            CliError::usage("the configuration has no [token]").hint("a vault needs the PKCS#11 module, the token's label, the PIN's file and the state file")
+            CliError::usage("the configuration has no [token]")
+                .hint("a vault needs the PKCS#11 module, the token's label, the PIN's file and the state file")
         })?;
         log::start(self.log);
         // Said by the configuration: gateways' users. Without any, one user runs both, single-domain.

@@ -1,23 +1,29 @@
 //! One origin, one pool of TLS connections. Sends what it is given, byte for byte; follows nothing.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpStream;
+use tower::Service;
 
 use crate::reply::Reply;
 use crate::trust::{self, Trust};
 use crate::{ClientError, Origin, certificate};
 
 /// Until a TCP connection stands.
-const CONNECT: Duration = Duration::from_secs(10);
+const TCP: Duration = Duration::from_secs(10);
+/// Until its TLS handshake is over too. The gateway gives a handshake 10 s.
+const CONNECT: Duration = Duration::from_secs(20);
 /// Until the reply's header fields are there. The gateway gives an upstream 60 s by default.
 const REPLY: Duration = Duration::from_secs(300);
 
@@ -36,10 +42,34 @@ impl ClientIdentity {
     }
 }
 
+/// A connector that gives up: hyper's own timeout ends with the TCP connection.
+#[derive(Clone)]
+struct Deadline(HttpsConnector<HttpConnector>);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Service<Uri> for Deadline {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.0.call(uri);
+        Box::pin(async move {
+            let connected = tokio::time::timeout(CONNECT, connecting).await;
+            connected.map_err(|_| "no TLS connection within 20 seconds")?
+        })
+    }
+}
+
 /// Connections to one origin.
 #[derive(Clone)]
 pub struct Transport {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<Deadline, Full<Bytes>>,
     origin: Origin,
 }
 
@@ -50,12 +80,12 @@ impl Transport {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT));
+        tcp.set_connect_timeout(Some(TCP));
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_all_versions();
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
-            .build(connector.wrap_connector(tcp));
+            .build(Deadline(connector.wrap_connector(tcp)));
         Ok(Self { client, origin })
     }
 
