@@ -44,7 +44,8 @@ pub(crate) struct AgentRecord {
     pub agent: Uuid,
     pub handle: Handle,
     pub aan: Aan,
-    /// Compressed SEC1.
+    /// `04 ‖ x ‖ y`: half of an uncompressed point costs a square root at each use.
+    #[serde(with = "tgp_vault_client::wire::octets")]
     pub identity_key: Vec<u8>,
     pub keyid: String,
     pub methods: Vec<String>,
@@ -85,6 +86,7 @@ pub(crate) struct CredentialRecord {
     pub origins: Vec<String>,
     #[zeroize(skip)]
     pub placement: Placement,
+    #[serde(with = "tgp_vault_client::wire::octets")]
     pub secret: Vec<u8>,
 }
 

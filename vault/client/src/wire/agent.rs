@@ -16,6 +16,7 @@ pub struct RequestEnvelope {
     /// `signature`, `signature-input` and every covered field, repeated fields repeated.
     pub headers: Vec<(String, String)>,
     /// The content; empty where only the head is checked ([`Release`]).
+    #[serde(with = "super::octets")]
     pub body: Vec<u8>,
 }
 
@@ -39,6 +40,7 @@ impl Call for Enrol {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Enrolled {
     /// The sealed agent record: keep it, hand it in again.
+    #[serde(with = "super::octets")]
     pub record: Vec<u8>,
     /// What the record says, for the database's clear columns.
     pub facts: AgentFacts,
@@ -98,6 +100,7 @@ pub struct AgentFacts {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Renew {
     /// Sealed by this vault, not older than the newest seen.
+    #[serde(with = "super::octets")]
     pub agent_record: Vec<u8>,
     /// Authenticated by the record's identity key, tag `tgp-renew`.
     pub request: RequestEnvelope,
@@ -112,8 +115,10 @@ impl Call for Renew {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct MintToken {
     /// Sealed by this vault, not older than the newest seen.
+    #[serde(with = "super::octets")]
     pub agent_record: Vec<u8>,
     /// The same; of the same agent and tenant.
+    #[serde(with = "super::octets")]
     pub grant_record: Vec<u8>,
     /// What shows that it is the agent who asks.
     pub proof: Proof,
@@ -157,8 +162,10 @@ pub struct Minted {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Release {
     /// Sealed by this vault, not older than the newest seen.
+    #[serde(with = "super::octets")]
     pub agent_record: Vec<u8>,
     /// The same; of the token's tool and the agent's tenant.
+    #[serde(with = "super::octets")]
     pub credential_record: Vec<u8>,
     /// The agent's request, tag `tgp-request`, without its body. Its `authorization` field carries
     /// the token.

@@ -17,6 +17,7 @@ pub struct WrappedDek {
     /// Version of `kek`.
     pub kek_version: u32,
     /// What `kek` made of it.
+    #[serde(with = "super::octets")]
     pub wrapped: Vec<u8>,
 }
 
@@ -61,6 +62,7 @@ pub struct SealItem {
     /// Version of this value, not of the row.
     pub version: u32,
     /// The value.
+    #[serde(with = "super::octets")]
     pub plaintext: Vec<u8>,
 }
 
@@ -91,6 +93,7 @@ pub struct OpenItem {
     /// Version of this value.
     pub version: u32,
     /// The envelope.
+    #[serde(with = "super::octets")]
     pub sealed: Vec<u8>,
 }
 
@@ -104,6 +107,7 @@ pub struct BlindIndex {
     /// Column.
     pub column: String,
     /// The value, in the form that is searched for.
+    #[serde(with = "super::octets")]
     pub value: Vec<u8>,
 }
 

@@ -7,6 +7,7 @@
 mod agent;
 mod frame;
 mod metadata;
+pub mod octets;
 mod op;
 mod operator;
 mod process;

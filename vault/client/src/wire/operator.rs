@@ -23,6 +23,7 @@ impl Call for SetGrant {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedGrant {
     /// Keep it, hand it in again.
+    #[serde(with = "super::octets")]
     pub record: Vec<u8>,
     /// What it says, for the database's clear columns.
     pub facts: GrantFacts,
@@ -59,6 +60,7 @@ pub struct SetCredential {
     /// `credential`, signed by a granter: tool, resource, origins, placement and the digest.
     pub statement: StatementText,
     /// With the secret it must give the signed digest.
+    #[serde(with = "super::octets")]
     pub salt: Vec<u8>,
     /// With the salt it must give the signed digest.
     pub secret: WireSecret,
@@ -75,6 +77,7 @@ impl Call for SetCredential {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedCredential {
     /// Keep it, hand it in again.
+    #[serde(with = "super::octets")]
     pub record: Vec<u8>,
     /// Whose it is.
     pub tenant: Uuid,

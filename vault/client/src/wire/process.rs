@@ -42,6 +42,7 @@ pub struct TlsSign {
     /// TLS SignatureScheme; only `ecdsa_secp256r1_sha256` (0x0403).
     pub scheme: u16,
     /// The structure to sign: RFC 8446 §4.4.3 or RFC 5246 §7.4.3, nothing else.
+    #[serde(with = "super::octets")]
     pub message: Vec<u8>,
 }
 

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::octets;
 
 /// Octets that are wiped when dropped and never printed. It can be serialised because it is a wire
 /// message; nothing else that holds a secret can.
@@ -41,31 +43,13 @@ impl fmt::Debug for WireSecret {
 
 impl Serialize for WireSecret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        octets::serialize(&self.0, serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for WireSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Octets;
-
-        impl de::Visitor<'_> for Octets {
-            type Value = WireSecret;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the octets of a secret")
-            }
-
-            fn visit_bytes<E: de::Error>(self, octets: &[u8]) -> Result<WireSecret, E> {
-                Ok(WireSecret(octets.to_vec()))
-            }
-
-            fn visit_byte_buf<E: de::Error>(self, octets: Vec<u8>) -> Result<WireSecret, E> {
-                Ok(WireSecret(octets))
-            }
-        }
-
-        deserializer.deserialize_bytes(Octets)
+        octets::deserialize(deserializer).map(WireSecret)
     }
 }
 

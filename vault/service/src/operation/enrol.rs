@@ -62,7 +62,7 @@ pub(super) fn enrol(worker: &mut Worker<'_>, call: Enrol, now: i64) -> Result<En
         agent: invite.agent,
         handle: invite.handle,
         aan: invite.aan,
-        identity_key: proof.identity.to_sec1().to_vec(),
+        identity_key: uncompressed(&proof.identity),
         keyid: proof.identity.keyid().to_owned(),
         methods: invite.methods.iter().map(|m| method_text(*m).to_owned()).collect(),
         root_version: worker.vault.keys.current_root,
@@ -172,6 +172,16 @@ fn repeats(known: &Enrolment, use_now: &Enrolment) -> bool {
         && *keyid == use_now.keyid
         && *tls_key == use_now.tls_key
         && use_now.first_use < first_use.saturating_add(REPEAT_S)
+}
+
+/// `04 ‖ x ‖ y`.
+fn uncompressed(key: &IdentityKey) -> Vec<u8> {
+    let jwk = key.to_jwk();
+    let mut point = vec![4];
+    for coordinate in [&jwk.x, &jwk.y] {
+        point.extend(URL_SAFE_NO_PAD.decode(coordinate).expect("a key's own JWK is base64url"));
+    }
+    point
 }
 
 /// Two first uses at once: the second finds the first.
