@@ -61,7 +61,7 @@ impl Answer for AgentRoutes {
         let response = match answered {
             Ok(response) => response,
             Err(denied) => {
-                if denied.is_unauthenticated() && denied.code() != Code::RateLimited {
+                if denied.counts_against_address() {
                     self.failures.note(remote, now);
                 }
                 let refusal = denied.settle(&self.gateway.admission).await;
@@ -76,12 +76,12 @@ impl Answer for AgentRoutes {
 
 impl AgentRoutes {
     async fn route(&self, exchange: Exchange) -> Result<Response<Body>, Denied> {
-        let limits = &self.gateway.config.limits;
-        admissible(&exchange.parts, limits, &self.gateway.config.issuer).map_err(Denied::counted)?;
+        let admissible = admissible(&exchange.parts, &self.gateway.config.limits, &self.gateway.config.issuer);
         let path = exchange.parts.uri.path().to_owned();
         if path.starts_with("/t/") {
-            return self.proxy(exchange).await;
+            return self.proxy(exchange, admissible).await;
         }
+        admissible.map_err(Denied::counted)?;
         let method = exchange.parts.method.clone();
         match (path.as_str(), &method) {
             ("/.well-known/oauth-authorization-server", &Method::GET | &Method::HEAD) => Ok(self.metadata()),
@@ -268,12 +268,12 @@ impl AgentRoutes {
         Ok(answer_json(StatusCode::OK, &reply))
     }
 
-    async fn proxy(&self, exchange: Exchange) -> Result<Response<Body>, Denied> {
-        let Exchange { request_id, connection, parts, body } = exchange;
-        let agent = connection.peer.agent(self.gateway.now()).map_err(Denied::counted)?;
+    async fn proxy(&self, exchange: Exchange, admissible: Result<(), Refusal>) -> Result<Response<Body>, Denied> {
+        let agent = self.certified(&exchange).await?;
+        let Exchange { request_id, connection: _, parts, body } = exchange;
         let path_and_query = path_and_query(&parts).to_owned();
         let Parts { method, headers, .. } = parts;
-        call::call(&self.gateway, Call { request_id, agent, method, path_and_query, headers, body }).await
+        call::call(&self.gateway, Call { request_id, agent, admissible, method, path_and_query, headers, body }).await
     }
 
     async fn certified(&self, exchange: &Exchange) -> Result<Arc<Agent>, Denied> {

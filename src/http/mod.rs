@@ -59,6 +59,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + '
     let background = Background(vec![
         tokio::spawn(gateway.cache.clone().keep_listening(config.database.url.expose_secret().to_owned()))
             .abort_handle(),
+        tokio::spawn(gateway.store.clone().keep_partitions()).abort_handle(),
         tokio::spawn(gateway.streams.clone().keep_watch(gateway.cache.clone())).abort_handle(),
         tokio::spawn(follow_certificate(Arc::clone(&gateway), Arc::clone(&certificate))).abort_handle(),
     ]);

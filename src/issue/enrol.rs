@@ -31,16 +31,16 @@ pub struct Signed<'a> {
 }
 
 impl Signed<'_> {
-    fn parse(&self, tag: Tag, now: i64) -> Result<UnverifiedRequest, Denied> {
+    fn parse(&self, tag: Tag, now: i64) -> Result<UnverifiedRequest, Refusal> {
         UnverifiedRequest::parse(self.method, self.target_uri, self.headers, tag, now).map_err(|refusal| {
             let refusal = Refusal::from(refusal);
-            Denied::counted(match refusal.code {
+            match refusal.code {
                 Code::SignatureMissing => {
                     let value = accept_signature(tag, true);
                     refusal.advise(Advice::Signature(value.to_str().unwrap_or_default().to_owned()))
                 }
                 _ => refusal,
-            })
+            }
         })
     }
 
@@ -71,8 +71,8 @@ fn code_invalid() -> Refusal {
 /// Completes an invitation.
 pub async fn enrol(gateway: &Gateway, signed: &Signed<'_>) -> Result<Enrolled, Denied> {
     let now = gateway.now();
-    let by_identity = signed.parse(Tag::Enrol, now)?;
-    let by_code = signed.parse(Tag::EnrolCode, now)?;
+    let by_identity = signed.parse(Tag::Enrol, now).map_err(Denied::counted)?;
+    let by_code = signed.parse(Tag::EnrolCode, now).map_err(Denied::counted)?;
 
     // The identity key proves itself without anything being looked up.
     let content: EnrolmentRequest = serde_json::from_slice(signed.content)
@@ -163,8 +163,8 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 /// A new certificate for the agent that the present one names.
 pub async fn renew(gateway: &Gateway, agent: &Agent, signed: &Signed<'_>) -> Result<Certificate, Denied> {
     let now = gateway.now();
-    let unverified = signed.parse(Tag::Renew, now)?;
     let entry = signed.entry(Kind::Renew, agent);
+    let unverified = signed.parse(Tag::Renew, now).map_err(|refusal| Denied::early(&entry, refusal))?;
     let key = identity_key(agent).map_err(|refusal| Denied::row(&entry, refusal))?;
     let request = unverified
         .verify_with_key(&key)

@@ -40,7 +40,9 @@ const DECISIONS: usize = 4;
 pub struct Call<B = Incoming> {
     pub request_id: Uuid,
     /// Whom the certificate names.
-    pub agent: Uuid,
+    pub agent: Arc<Agent>,
+    /// What the listener found of bounds and framing.
+    pub admissible: Result<(), Refusal>,
     pub method: Method,
     /// As received.
     pub path_and_query: String,
@@ -76,31 +78,32 @@ impl<'a> Place<'a> {
 
 /// Verifies, decides, records, forwards.
 pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denied> {
-    let Call { request_id, agent: certified, method, path_and_query, headers, body } = call;
+    let Call { request_id, agent, admissible, method, path_and_query, headers, body } = call;
     let place = Place::of(&path_and_query).ok_or_else(|| Denied::counted(tool_unknown("")))?;
     let now = gateway.now();
     let target_uri = format!("{}{path_and_query}", gateway.config.issuer);
 
+    let mut entry = Entry {
+        agent: Some(agent.id),
+        method: Some(method.to_string()),
+        target_sha256: Some(Sha256::digest(&target_uri).into()),
+        tool: Some(place.slug.chars().take(63).collect()),
+        ..Entry::new(request_id, Kind::Call, agent.tenant)
+    };
+    admissible.map_err(|refusal| Denied::early(&entry, refusal))?;
+
     // Form and window.
     let slash = escaped_slash(gateway, &method, &place).await;
     let unverified = UnverifiedRequest::parse_with(method.as_str(), &target_uri, &headers, Tag::Request, now, slash)
-        .map_err(|refusal| Denied::counted(with_advice(refusal.into(), has_content(&headers, &body))))?;
+        .map_err(|refusal| Denied::early(&entry, with_advice(refusal.into(), has_content(&headers, &body))))?;
 
     // Token, then the certificate against it.
     let hash = *unverified.bearer_hash().expect("the tag tgp-request goes with a bearer token");
     let token = gateway
         .tokens
         .verify(unverified.bearer(), &hash, now)
-        .map_err(|error| Denied::counted(tgp_request::Refusal::from(error)))?;
-    let agent = known_agent(gateway, certified).await?;
-    let entry = Entry {
-        agent: Some(agent.id),
-        method: Some(method.to_string()),
-        target_sha256: Some(Sha256::digest(&target_uri).into()),
-        tool: Some(place.slug.chars().take(63).collect()),
-        jti: Some(token.claims().jti),
-        ..Entry::new(request_id, Kind::Call, agent.tenant)
-    };
+        .map_err(|error| Denied::early(&entry, tgp_request::Refusal::from(error)))?;
+    entry.jti = Some(token.claims().jti);
     if token.agent() != agent.id {
         let refusal = Refusal::new(Code::CertificateMismatch, "the certificate and the token name different agents");
         return Err(Denied::row(&entry, refusal));

@@ -10,6 +10,9 @@ pub enum Due {
     Count,
     /// An authenticated caller: one row.
     Row(Box<Entry>),
+    /// The certificate names the caller, and nothing yet shows that he meant this request: one row, and
+    /// it counts against his address, so that nobody can fill the disk with such rows.
+    Early(Box<Entry>),
     /// The decision is on record, and was yes; how the rest failed is not.
     Outcome(Box<Outcome>),
     /// Recorded already, or impossible to record.
@@ -33,6 +36,10 @@ impl Denied {
         Self { refusal: refusal.into(), due: Due::Row(Box::new(entry.clone())) }
     }
 
+    pub fn early(entry: &Entry, refusal: impl Into<Refusal>) -> Self {
+        Self { refusal: refusal.into(), due: Due::Early(Box::new(entry.clone())) }
+    }
+
     pub fn outcome(outcome: Outcome, refusal: impl Into<Refusal>) -> Self {
         Self { refusal: refusal.into(), due: Due::Outcome(Box::new(outcome)) }
     }
@@ -51,9 +58,9 @@ impl Denied {
         Self { refusal: change(self.refusal), due: self.due }
     }
 
-    /// Whether the caller was not authenticated when this happened.
-    pub fn is_unauthenticated(&self) -> bool {
-        matches!(self.due, Due::Count)
+    /// Whether such refusals are limited per address.
+    pub fn counts_against_address(&self) -> bool {
+        matches!(self.due, Due::Count | Due::Early(_)) && self.refusal.code != Code::RateLimited
     }
 
     /// Makes the record durable, then hands out the refusal. Without a record the answer is 503's.
@@ -64,7 +71,7 @@ impl Denied {
                 admission.unauthenticated(refusal.code.as_str());
                 Ok(())
             }
-            Due::Row(entry) => admission.deny(*entry, refusal.code.as_str()).await,
+            Due::Row(entry) | Due::Early(entry) => admission.deny(*entry, refusal.code.as_str()).await,
             Due::Outcome(outcome) => admission.outcome(*outcome).await,
             Due::Nothing => Ok(()),
         };

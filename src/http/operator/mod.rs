@@ -69,7 +69,7 @@ impl Answer for OperatorRoutes {
         let response = match answered {
             Ok(response) => response,
             Err(denied) => {
-                if denied.is_unauthenticated() && denied.code() != Code::RateLimited {
+                if denied.counts_against_address() {
                     self.failures.note(remote, now);
                 }
                 let refusal = denied.settle(&self.gateway.admission).await;
