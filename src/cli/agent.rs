@@ -11,10 +11,9 @@ use tgp_request::jwk::IdentitySecret;
 use tgp_request::name::{Aan, Handle};
 use uuid::Uuid;
 
-use super::client::{OperatorClient, date, escape, joined, member, rows, uuid};
-use super::context::OperatorArgs;
+use super::client::{OperatorClient, date, escape, joined, member, rows, scoped, uuid};
+use super::context::ActingArgs;
 use super::output::{Output, Table, count, facts};
-use super::tenant::DEFAULT_TENANT;
 use super::time::Span;
 use super::{CliError, block_on, time};
 
@@ -59,14 +58,11 @@ struct Create {
     /// How it may authenticate at the token endpoint; may be repeated
     #[arg(long = "method", value_enum, default_value = "client_secret_basic")]
     methods: Vec<MethodName>,
-    /// Where it will belong
-    #[arg(long, default_value_t = DEFAULT_TENANT)]
-    tenant: Uuid,
     /// The first four digits of its AAN
     #[arg(long, value_name = "DIGITS", default_value = "7284")]
     aan_prefix: String,
     #[command(flatten)]
-    operator: OperatorArgs,
+    acting: ActingArgs,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -88,7 +84,7 @@ impl From<MethodName> for Method {
 #[derive(Args)]
 struct Plain {
     #[command(flatten)]
-    operator: OperatorArgs,
+    acting: ActingArgs,
 }
 
 #[derive(Args)]
@@ -96,7 +92,7 @@ struct Named {
     /// Handle or UUID
     agent: String,
     #[command(flatten)]
-    operator: OperatorArgs,
+    acting: ActingArgs,
 }
 
 impl Agent {
@@ -106,7 +102,8 @@ impl Agent {
                 Verb::Create(verb) => verb.run(output).await,
                 Verb::List(verb) => list(&verb, output).await,
                 Verb::Show(verb) => {
-                    let agent = find(&OperatorClient::open(&verb.operator).await?, &verb.agent).await?;
+                    let client = OperatorClient::open(&verb.acting.operator).await?;
+                    let agent = find(&client, verb.acting.tenant, &verb.agent).await?;
                     output.show(&agent, || text(&agent))
                 }
                 Verb::Freeze(verb) => verb.change("freeze", "frozen: its next call is refused", output).await,
@@ -119,7 +116,7 @@ impl Agent {
 
 impl Create {
     async fn run(self, output: &Output) -> Result<(), CliError> {
-        let client = OperatorClient::open(&self.operator).await?;
+        let client = OperatorClient::open(&self.acting.operator).await?;
         let code_ends = unix_now() + self.lifetime.0;
         let agent = Uuid::new_v4();
         let ca = spki_sha256_of_pem(&client.deployment.ca)?;
@@ -129,7 +126,7 @@ impl Create {
         let code = EnrolmentCode::new(agent, expires, ca, secret).text();
         let invite = Invite {
             agent,
-            tenant: self.tenant,
+            tenant: self.acting.tenant,
             handle: self.handle.clone(),
             aan: fresh_aan(&self.aan_prefix)?,
             methods: self.methods.iter().copied().map(Method::from).collect(),
@@ -176,15 +173,15 @@ impl Create {
 
 impl Named {
     async fn change(&self, verb: &str, became: &str, output: &Output) -> Result<(), CliError> {
-        let client = OperatorClient::open(&self.operator).await?;
-        let id = uuid(&find(&client, &self.agent).await?, "agent")?;
+        let client = OperatorClient::open(&self.acting.operator).await?;
+        let id = uuid(&find(&client, self.acting.tenant, &self.agent).await?, "agent")?;
         let agent: Value = client.post(&format!("/v1/agents/{id}/{verb}"), &json!({})).await?;
         output.show(&agent, || format!("{} is {became}\n", self.agent))
     }
 
     async fn retire(&self, output: &Output) -> Result<(), CliError> {
-        let client = OperatorClient::open(&self.operator).await?;
-        let found = find(&client, &self.agent).await?;
+        let client = OperatorClient::open(&self.acting.operator).await?;
+        let found = find(&client, self.acting.tenant, &self.agent).await?;
         let (id, tenant) = (uuid(&found, "agent")?, uuid(&found, "tenant")?);
         let order = Revoke { tenant, kind: RecordKind::Agent, id: id.to_string() };
         let statement = client.sign(&Operation::Revoke(order))?;
@@ -194,7 +191,8 @@ impl Named {
 }
 
 async fn list(verb: &Plain, output: &Output) -> Result<(), CliError> {
-    let agents: Value = OperatorClient::open(&verb.operator).await?.get("/v1/agents").await?;
+    let agents: Value =
+        OperatorClient::open(&verb.acting.operator).await?.get(&scoped("/v1/agents", verb.acting.tenant)).await?;
     output.show(&agents, || {
         let mut table = Table::new(&["HANDLE", "STATE", "AAN", "AGENT", "NAME"]);
         for agent in rows(&agents) {
@@ -236,8 +234,8 @@ fn grouped(agent: &Value) -> String {
 }
 
 /// The agent of that handle or UUID.
-pub async fn find(client: &OperatorClient, name: &str) -> Result<Value, CliError> {
-    client.get(&format!("/v1/agents/{}", escape(name))).await
+pub async fn find(client: &OperatorClient, tenant: Uuid, name: &str) -> Result<Value, CliError> {
+    client.get(&scoped(&format!("/v1/agents/{}", escape(name)), tenant)).await
 }
 
 /// A number of its own: eleven random digits, without bias.

@@ -1,6 +1,7 @@
 //! `tgp call`: curl for agents. Finds the action's method and path in the catalogue, takes a token,
 //! signs, sends, and streams the reply to standard output.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -176,10 +177,13 @@ impl Call {
             return self.write_whole(reply, &body, output);
         }
         self.begin(reply, output)?;
+        let mut last = b'\n';
         while let Some(chunk) = reply.chunk().await? {
+            last = chunk.last().copied().unwrap_or(last);
             output::write(&chunk)?;
         }
-        Ok(())
+        // The prompt comes on a line of its own; a file gets the body's bytes and no more.
+        if last != b'\n' && std::io::stdout().is_terminal() { output::write(b"\n") } else { Ok(()) }
     }
 
     fn begin(&self, reply: &Reply, output: &Output) -> Result<(), CliError> {

@@ -146,6 +146,12 @@ fn to_json(body: &impl Serialize) -> Result<Bytes, CliError> {
     Ok(serde_json::to_vec(body).map_err(|e| CliError::failed(e.to_string()))?.into())
 }
 
+/// A path, asked for in one tenant.
+pub fn scoped(path: &str, tenant: Uuid) -> String {
+    let sign = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{sign}tenant={tenant}")
+}
+
 /// The rows of a list: bare, or the one array in an object.
 pub fn rows(value: &Value) -> &[Value] {
     let array = match value {

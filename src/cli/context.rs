@@ -12,6 +12,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::CliError;
+use super::tenant::DEFAULT_TENANT;
 
 const KEY: &str = "operator.key";
 const PUBLIC: &str = "operator.pub";
@@ -24,6 +25,16 @@ pub struct OperatorArgs {
     /// The operator's directory [default: $TGP_OPERATOR, else ~/.config/tgp/operator]
     #[arg(long = "operator", value_name = "DIR")]
     dir: Option<PathBuf>,
+}
+
+/// Which operator acts, and in which tenant.
+#[derive(Args)]
+pub struct ActingArgs {
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+    /// The tenant
+    #[arg(long, value_name = "UUID", default_value_t = DEFAULT_TENANT, hide_default_value = true)]
+    pub tenant: Uuid,
 }
 
 impl OperatorArgs {

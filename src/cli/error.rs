@@ -139,14 +139,16 @@ fn hint_for(code: &str) -> Option<&'static str> {
     Some(match code {
         "agent-frozen" => "an operator ends it with `tgp agent unfreeze`",
         "grant-missing" | "invalid_scope" => "an operator grants it with `tgp grant add AGENT TOOL --action ACTION`",
-        "scope-insufficient" => "take a token for the action that this request really is",
-        "code-used" | "code-expired" => "ask the operator for a new invitation",
+        "scope-insufficient" => {
+            "a token covers the action that it was taken for; `tgp grant add` widens what the agent may do"
+        }
+        "code-used" | "code-expired" => "an operator makes a new one with `tgp agent create`",
         "code-invalid" => "check that --url is exactly the gateway's issuer, and that the code is whole",
         "signature-expired" => "compare this machine's clock with the gateway's",
         "role-insufficient" => "`tgp roster show` lists who holds which role",
         "vault-unavailable" => "the gateway's /health/ready says what is wrong with its vault",
         "store-unavailable" => "the gateway's /health/ready says what is wrong with its database",
-        "tool-unknown" => "`tgp tool list` shows the tools there are",
+        "tool-unknown" => "an operator adds it with `tgp tool add`, and lets the agent use it with `tgp grant add`",
         "rate-limited" | "limit-exceeded" => "slow down, and try again later",
         _ => return None,
     })

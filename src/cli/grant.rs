@@ -7,8 +7,8 @@ use tgp_client::unix_now;
 use tgp_request::name::Slug;
 use uuid::Uuid;
 
-use super::client::{OperatorClient, date, escape, joined, member, rows, uuid};
-use super::context::OperatorArgs;
+use super::client::{OperatorClient, date, escape, joined, member, rows, scoped, uuid};
+use super::context::ActingArgs;
 use super::output::{Output, Table, count, facts};
 use super::time::Span;
 use super::{CliError, agent, block_on, time};
@@ -33,7 +33,7 @@ enum Verb {
         /// The grant's UUID
         grant: Uuid,
         #[command(flatten)]
-        operator: OperatorArgs,
+        acting: ActingArgs,
     },
 }
 
@@ -49,7 +49,7 @@ struct Add {
     #[arg(long = "for", value_name = "TIME", default_value = "30d")]
     lifetime: Span,
     #[command(flatten)]
-    operator: OperatorArgs,
+    acting: ActingArgs,
 }
 
 #[derive(Args)]
@@ -61,7 +61,7 @@ struct List {
     #[arg(long)]
     tool: Option<Slug>,
     #[command(flatten)]
-    operator: OperatorArgs,
+    acting: ActingArgs,
 }
 
 impl Grant {
@@ -70,7 +70,7 @@ impl Grant {
             match self.verb {
                 Verb::Add(verb) => verb.run(output).await,
                 Verb::List(verb) => verb.run(output).await,
-                Verb::Revoke { grant, operator } => revoke(grant, &operator, output).await,
+                Verb::Revoke { grant, acting } => revoke(grant, &acting, output).await,
             }
         })
     }
@@ -78,8 +78,8 @@ impl Grant {
 
 impl Add {
     async fn run(self, output: &Output) -> Result<(), CliError> {
-        let client = OperatorClient::open(&self.operator).await?;
-        let found = agent::find(&client, &self.agent).await?;
+        let client = OperatorClient::open(&self.acting.operator).await?;
+        let found = agent::find(&client, self.acting.tenant, &self.agent).await?;
         let now = unix_now();
         let not_after = now + self.lifetime.0;
         let mut actions = self.actions.clone();
@@ -118,16 +118,19 @@ impl Add {
 
 impl List {
     async fn run(self, output: &Output) -> Result<(), CliError> {
-        let client = OperatorClient::open(&self.operator).await?;
+        let client = OperatorClient::open(&self.acting.operator).await?;
         let mut query = Vec::new();
         if let Some(name) = &self.agent {
-            query.push(format!("agent={}", escape(&member(&agent::find(&client, name).await?, "agent"))));
+            query.push(format!(
+                "agent={}",
+                escape(&member(&agent::find(&client, self.acting.tenant, name).await?, "agent"))
+            ));
         }
         if let Some(tool) = &self.tool {
             query.push(format!("tool={tool}"));
         }
         let path = if query.is_empty() { "/v1/grants".to_owned() } else { format!("/v1/grants?{}", query.join("&")) };
-        let grants: Value = client.get(&path).await?;
+        let grants: Value = client.get(&scoped(&path, self.acting.tenant)).await?;
         output.show(&grants, || {
             let mut table = Table::new(&["AGENT", "TOOL", "ACTIONS", "STATE", "UNTIL", "GRANT"]);
             for grant in rows(&grants) {
@@ -160,9 +163,9 @@ fn state(grant: &Value, now: i64) -> &'static str {
     }
 }
 
-async fn revoke(grant: Uuid, operator: &OperatorArgs, output: &Output) -> Result<(), CliError> {
-    let client = OperatorClient::open(operator).await?;
-    let grants: Value = client.get("/v1/grants").await?;
+async fn revoke(grant: Uuid, acting: &ActingArgs, output: &Output) -> Result<(), CliError> {
+    let client = OperatorClient::open(&acting.operator).await?;
+    let grants: Value = client.get(&scoped("/v1/grants", acting.tenant)).await?;
     let id = grant.to_string();
     let found = rows(&grants).iter().find(|row| row["grant"] == id.as_str());
     let found = found

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use tgp_authority::{NewDek, Operation, Purpose};
 use uuid::Uuid;
 
-use super::client::{OperatorClient, member, rows};
-use super::context::OperatorArgs;
+use super::client::{OperatorClient, member, rows, scoped};
+use super::context::ActingArgs;
 use super::output::Output;
 use super::{CliError, block_on};
 
@@ -23,19 +23,18 @@ pub struct Tenant {
 enum Verb {
     /// Make the data keys that a tenant lacks; safe to repeat
     Prepare {
-        #[arg(long, default_value_t = DEFAULT_TENANT)]
-        tenant: Uuid,
         #[command(flatten)]
-        operator: OperatorArgs,
+        acting: ActingArgs,
     },
 }
 
 impl Tenant {
     pub fn run(self, output: &Output) -> Result<(), CliError> {
-        let Verb::Prepare { tenant, operator } = self.verb;
+        let Verb::Prepare { acting } = self.verb;
         block_on(async {
-            let client = OperatorClient::open(&operator).await?;
-            let present: Value = client.get("/v1/deks").await?;
+            let tenant = acting.tenant;
+            let client = OperatorClient::open(&acting.operator).await?;
+            let present: Value = client.get(&scoped("/v1/deks", tenant)).await?;
             let mut made = Vec::new();
             for (purpose, name) in [(Purpose::Record, "record"), (Purpose::Metadata, "metadata")] {
                 if has(&present, tenant, name) {

@@ -10,12 +10,10 @@ use tgp_authority::{Credential, Operation, Placement, salted_secret_sha256, vali
 use tgp_client::random;
 use tgp_request::name::{ActionName, Slug};
 use tgp_request::target::PathTemplate;
-use uuid::Uuid;
 
-use super::client::{OperatorClient, base64url, member, rows, uuid};
-use super::context::OperatorArgs;
+use super::client::{OperatorClient, base64url, member, rows, scoped, uuid};
+use super::context::ActingArgs;
 use super::output::{Output, Table, count, facts};
-use super::tenant::DEFAULT_TENANT;
 use super::{CliError, block_on, input};
 
 #[derive(Args)]
@@ -31,13 +29,13 @@ enum Verb {
     /// List the tools
     List {
         #[command(flatten)]
-        operator: OperatorArgs,
+        acting: ActingArgs,
     },
     /// Show a tool and its actions
     Show {
         slug: Slug,
         #[command(flatten)]
-        operator: OperatorArgs,
+        acting: ActingArgs,
     },
     /// Hand in what the tool's upstream wants; nobody can read it back
     Credential(SetCredential),
@@ -56,10 +54,8 @@ struct Add {
     /// Let it be at a private address
     #[arg(long)]
     allow_private: bool,
-    #[arg(long, default_value_t = DEFAULT_TENANT)]
-    tenant: Uuid,
     #[command(flatten)]
-    operator: OperatorArgs,
+    acting: ActingArgs,
 }
 
 /// `send=POST /messages`
@@ -99,7 +95,7 @@ struct SetCredential {
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<String>,
     #[command(flatten)]
-    operator: OperatorArgs,
+    acting: ActingArgs,
 }
 
 #[derive(Args)]
@@ -131,9 +127,10 @@ impl Tool {
         block_on(async {
             match self.verb {
                 Verb::Add(verb) => verb.run(output).await,
-                Verb::List { operator } => list(&operator, output).await,
-                Verb::Show { slug, operator } => {
-                    let tool: Value = OperatorClient::open(&operator).await?.get(&format!("/v1/tools/{slug}")).await?;
+                Verb::List { acting } => list(&acting, output).await,
+                Verb::Show { slug, acting } => {
+                    let tool: Value =
+                        OperatorClient::open(&acting.operator).await?.get(&format!("/v1/tools/{slug}")).await?;
                     output.show(&tool, || text(&tool))
                 }
                 Verb::Credential(verb) => verb.run(output).await,
@@ -144,9 +141,9 @@ impl Tool {
 
 impl Add {
     async fn run(self, output: &Output) -> Result<(), CliError> {
-        let client = OperatorClient::open(&self.operator).await?;
-        let Self { slug, upstream, actions, allow_private, tenant, operator: _ } = self;
-        let body = json!({ "slug": slug, "tenant": tenant, "upstream": upstream, "allow_private": allow_private, "actions": actions });
+        let client = OperatorClient::open(&self.acting.operator).await?;
+        let Self { slug, upstream, actions, allow_private, acting } = self;
+        let body = json!({ "slug": slug, "tenant": acting.tenant, "upstream": upstream, "allow_private": allow_private, "actions": actions });
         let tool: Value = client.post("/v1/tools", &body).await?;
         output.show(&tool, || {
             format!(
@@ -169,7 +166,7 @@ impl SetCredential {
         if placement == Placement::Basic && !secret.contains(':') {
             return Err(CliError::usage("the secret of basic authentication reads user:password"));
         }
-        let client = OperatorClient::open(&self.operator).await?;
+        let client = OperatorClient::open(&self.acting.operator).await?;
         let slug = &self.slug;
         let tool: Value = client.get(&format!("/v1/tools/{slug}")).await?;
         let origins =
@@ -211,8 +208,8 @@ struct Handover<'a> {
     secret: &'a str,
 }
 
-async fn list(operator: &OperatorArgs, output: &Output) -> Result<(), CliError> {
-    let tools: Value = OperatorClient::open(operator).await?.get("/v1/tools").await?;
+async fn list(acting: &ActingArgs, output: &Output) -> Result<(), CliError> {
+    let tools: Value = OperatorClient::open(&acting.operator).await?.get(&scoped("/v1/tools", acting.tenant)).await?;
     output.show(&tools, || {
         let mut table = Table::new(&["TOOL", "ACTIONS", "CREDENTIAL", "UPSTREAM"]);
         for tool in rows(&tools) {

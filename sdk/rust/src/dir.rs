@@ -48,9 +48,15 @@ pub struct AgentFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PendingFile {
     pub agent: Uuid,
-    pub gateway: String,
     /// Thumbprint of the enrolment code's public key.
     pub code: String,
+}
+
+/// Whether an enrolment begins now or began before this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    Now,
+    Before,
 }
 
 /// An agent's directory.
@@ -85,18 +91,17 @@ impl AgentDir {
         Ok((dir, file))
     }
 
-    /// A directory to enrol into: empty, or with this very enrolment begun in it.
-    pub(crate) fn begin(path: &Path, pending: &PendingFile) -> Result<Self, ClientError> {
+    /// A directory to enrol into: empty, or with this very enrolment begun in it by an earlier try.
+    pub(crate) fn begin(path: &Path, pending: &PendingFile) -> Result<(Self, Begun), ClientError> {
         create_private_dir(path)?;
         let dir = Self(path.to_owned());
         if let Some(file) = dir.read::<AgentFile>(AGENT)? {
             return Err(ClientError::Occupied { path: path.to_owned(), what: format!("agent {}", file.agent) });
         }
         match dir.read::<PendingFile>(PENDING)? {
-            Some(begun) if begun == *pending => Ok(dir),
+            Some(begun) if begun == *pending => Ok((dir, Begun::Before)),
             Some(begun) => {
-                let what =
-                    format!("an unfinished enrolment of agent {} at {} with another code", begun.agent, begun.gateway);
+                let what = format!("an unfinished enrolment of agent {} with another code", begun.agent);
                 Err(ClientError::Occupied { path: path.to_owned(), what })
             }
             None => {
@@ -106,9 +111,17 @@ impl AgentDir {
                     return Err(ClientError::Occupied { path: dir.file(name), what: "something already".into() });
                 }
                 dir.write_json(PENDING, pending)?;
-                Ok(dir)
+                Ok((dir, Begun::Now))
             }
         }
+    }
+
+    /// Removes what an enrolment left that was refused at its first try: keys that nobody knows.
+    pub(crate) fn abandon(&self) {
+        for name in [IDENTITY, TLS, PENDING] {
+            let _ = fs::remove_file(self.file(name)); // what stays is noticed by the next enrolment
+        }
+        let _ = fs::remove_dir(&self.0); // only when it is empty
     }
 
     /// Writes what the gateway gave; the agent exists once this returns.

@@ -5,7 +5,7 @@ use super::*;
 const AGENT_ID: Uuid = Uuid::from_u128(0x0198f2c4_6d1e_7c3a_9b52_3f8e1a2b4c5d);
 
 fn pending(code: &str) -> PendingFile {
-    PendingFile { agent: AGENT_ID, gateway: "https://gw.example".into(), code: code.into() }
+    PendingFile { agent: AGENT_ID, code: code.into() }
 }
 
 fn agent_file() -> AgentFile {
@@ -14,7 +14,7 @@ fn agent_file() -> AgentFile {
 }
 
 fn enrolled(path: &Path) -> AgentDir {
-    let dir = AgentDir::begin(path, &pending("c1")).unwrap();
+    let (dir, _) = AgentDir::begin(path, &pending("c1")).unwrap();
     dir.keys().unwrap();
     dir.finish(&agent_file(), "chain", "ca", Some("tgpmk_x")).unwrap();
     dir
@@ -43,10 +43,12 @@ fn everything_in_an_agents_directory_is_its_owners_alone() {
 fn an_interrupted_enrolment_goes_on_with_the_same_keys() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("bot");
-    let dir = AgentDir::begin(&path, &pending("c1")).unwrap();
+    let (dir, begun) = AgentDir::begin(&path, &pending("c1")).unwrap();
+    assert_eq!(begun, Begun::Now);
     let (identity, tls) = dir.keys().unwrap();
     assert!(AgentDir::open(&path).unwrap_err().to_string().contains("not finished"));
-    let again = AgentDir::begin(&path, &pending("c1")).unwrap();
+    let (again, begun) = AgentDir::begin(&path, &pending("c1")).unwrap();
+    assert_eq!(begun, Begun::Before);
     let (identity_again, tls_again) = again.keys().unwrap();
     assert_eq!(identity.public().keyid(), identity_again.public().keyid());
     assert_eq!(tls.spki(), tls_again.spki());
@@ -91,10 +93,26 @@ fn a_directory_or_key_that_others_may_read_is_refused() {
 #[test]
 fn an_identity_key_survives_its_file() {
     let root = tempfile::tempdir().unwrap();
-    let dir = AgentDir::begin(&root.path().join("bot"), &pending("c1")).unwrap();
+    let (dir, _) = AgentDir::begin(&root.path().join("bot"), &pending("c1")).unwrap();
     let (identity, _) = dir.keys().unwrap();
     let again = dir.identity().unwrap();
     assert_eq!(identity.sign(b"x"), again.sign(b"x"));
     let pem = fs::read_to_string(root.path().join("bot/identity.pem")).unwrap();
     assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----"));
+}
+
+#[test]
+fn an_abandoned_enrolment_leaves_nothing_of_its_own() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("bot");
+    let (dir, _) = AgentDir::begin(&path, &pending("c1")).unwrap();
+    dir.keys().unwrap();
+    dir.abandon();
+    assert!(!path.exists());
+    // Something of the caller's own keeps the directory.
+    let (dir, _) = AgentDir::begin(&path, &pending("c1")).unwrap();
+    dir.keys().unwrap();
+    fs::write(path.join("notes"), "mine").unwrap();
+    dir.abandon();
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::certificate::{self, Leaf};
-use crate::dir::{AgentDir, AgentFile, PendingFile};
+use crate::dir::{AgentDir, AgentFile, Begun, PendingFile};
 use crate::request::sign;
 use crate::transport::Transport;
 use crate::trust::{Pin, Trust};
@@ -49,18 +49,25 @@ pub struct Enrolled {
 /// Enrols: makes both key pairs, proves them and the code, and saves what comes back.
 pub async fn enrol(enrolment: Enrolment<'_>) -> Result<Enrolled, ClientError> {
     let Enrolment { code, gateway, dir, show_master_key } = enrolment;
-    let pending = PendingFile {
-        agent: code.agent,
-        gateway: gateway.to_string(),
-        code: code.secret().public().keyid().to_owned(),
-    };
-    let dir = AgentDir::begin(dir, &pending)?;
+    let pending = PendingFile { agent: code.agent, code: code.secret().public().keyid().to_owned() };
+    let (dir, begun) = AgentDir::begin(dir, &pending)?;
     let (identity, tls) = dir.keys()?;
     let (headers, body) = request(code, gateway, &identity, &tls, unix_now())?;
 
     let pin = Pin(code.ca_spki_sha256);
     let transport = Transport::new(gateway.clone(), &Trust::Pinned(pin), None)?;
-    let reply: EnrolmentReply = transport.send(Method::POST, PATH, headers, body).await?.json().await?;
+    let reply = match transport.send(Method::POST, PATH, headers, body).await?.json::<EnrolmentReply>().await {
+        Ok(reply) => reply,
+        Err(error) => {
+            // Refused for good at the first try: these keys enrolled nobody. After an earlier try they may have.
+            if begun == Begun::Now
+                && matches!(&error, ClientError::Refused(problem) if [400, 401, 403].contains(&problem.status))
+            {
+                dir.abandon();
+            }
+            return Err(error);
+        }
+    };
 
     let leaf = check(&reply, code.agent, pin, &tls)?;
     let EnrolmentReply { agent, aan, certificate_chain, ca_bundle, master_key } = reply;
