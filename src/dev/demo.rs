@@ -31,7 +31,8 @@ pub fn demo(options: DemoOptions) -> Result<(), DevError> {
     let runtime = Runtime::new().map_err(|e| DevError::start("runtime", e))?;
     say("TGP, start to end, on this machine alone: NOT PRODUCTION, the token is software");
     say(&format!("starting PostgreSQL, token, vault, gateway and a sample tool in {}", directory.path.display()));
-    let stack = StackOptions::new(directory.path.join("stack")).ports(Ports::free()?).token_lifetime_s(TOKEN_LIFETIME_S);
+    let stack =
+        StackOptions::new(directory.path.join("stack")).ports(Ports::free()?).token_lifetime_s(TOKEN_LIFETIME_S);
     let stack = Stack::start(stack, &runtime)?;
     let demo = Demo { stack, runtime, directory: directory.path.clone() };
     let outcome = demo.run();
@@ -75,17 +76,27 @@ impl Demo {
     }
 
     fn prepare(&self) -> Result<(), DevError> {
-        step(1, "a tool", "an operator registers the sample tool; its credential is sealed and write-only from here on");
+        step(
+            1,
+            "a tool",
+            "an operator registers the sample tool; its credential is sealed and write-only from here on",
+        );
         self.stack.prepare_sample_tool()?;
         shell("tgp tool add mail --action 'send=POST /messages' …; tgp tool credential mail --bearer --secret-file …");
-        done("the vault keeps the credential only because a granter's key signed for exactly this tool and its origins");
+        done(
+            "the vault keeps the credential only because a granter's key signed for exactly this tool and its origins",
+        );
         Ok(())
     }
 
     fn enrol(&self, handle: &'static str) -> Result<Hand, DevError> {
         let (code, home) = (self.directory.join(format!("{handle}.code")), self.directory.join(handle));
         if handle == "travel-bot" {
-            step(2, "invite and enrol", "an inviter signs an invitation; the agent makes its own two key pairs and proves them");
+            step(
+                2,
+                "invite and enrol",
+                "an inviter signs an invitation; the agent makes its own two key pairs and proves them",
+            );
         }
         self.stack.operator(&["agent", "create", handle, "--code-file", &code.display().to_string()])?;
         shell(&format!("tgp agent create {handle} --code-file {handle}.code"));
@@ -119,23 +130,44 @@ impl Demo {
     }
 
     fn call(&self, hand: &Hand, secret: &SecretString) -> Result<(), DevError> {
-        step(4, "token and signed call", "a token for mail:send alone, bound to the agent's key; each request is signed");
+        step(
+            4,
+            "token and signed call",
+            "a token for mail:send alone, bound to the agent's key; each request is signed",
+        );
         let token = self.token(hand)?;
         shell("tgp token --agent travel-bot mail send");
-        done(&format!("an ES256 token of {} bytes, good for {TOKEN_LIFETIME_S} seconds, signed inside the token", token.len()));
-        let answer = self.send(hand, "POST", "/t/mail/messages", MESSAGE, &self.signed(hand, &token, "POST", "/t/mail/messages", MESSAGE)?)?;
+        done(&format!(
+            "an ES256 token of {} bytes, good for {TOKEN_LIFETIME_S} seconds, signed inside the token",
+            token.len()
+        ));
+        let answer = self.send(
+            hand,
+            "POST",
+            "/t/mail/messages",
+            MESSAGE,
+            &self.signed(hand, &token, "POST", "/t/mail/messages", MESSAGE)?,
+        )?;
         shell(&format!("tgp call --agent travel-bot mail send -d '{MESSAGE}'"));
         expect("call", answer.status == 201, || format!("{} {}", answer.status, answer.text))?;
         done(&format!("{} {}", answer.status, answer.text.trim()));
 
         step(5, "who saw the credential", "the tool did, the agent did not");
-        let seen = self.stack.tool().journal().pop().ok_or_else(|| failed("journal", "the tool was not called".into()))?;
-        let injected = seen.headers.get(header::AUTHORIZATION).is_some_and(|v| v == format!("Bearer {}", secret.expose_secret()).as_str());
+        let seen =
+            self.stack.tool().journal().pop().ok_or_else(|| failed("journal", "the tool was not called".into()))?;
+        let injected = seen
+            .headers
+            .get(header::AUTHORIZATION)
+            .is_some_and(|v| v == format!("Bearer {}", secret.expose_secret()).as_str());
         expect("injection", injected, || "the tool did not see its credential".into())?;
-        expect("injection", !seen.headers.contains_key("signature"), || "the agent's signature reached the tool".into())?;
+        expect("injection", !seen.headers.contains_key("signature"), || {
+            "the agent's signature reached the tool".into()
+        })?;
         let everything = format!("{:?}{}", answer.headers, answer.text);
         expect("injection", !everything.contains(secret.expose_secret()), || "the agent saw the credential".into())?;
-        done("the tool saw `authorization: Bearer <its own credential>` and none of the agent's headers that prove things");
+        done(
+            "the tool saw `authorization: Bearer <its own credential>` and none of the agent's headers that prove things",
+        );
         done("the agent's reply holds no trace of it");
         Ok(())
     }
@@ -155,14 +187,24 @@ impl Demo {
         let first = self.send(hand, "POST", target, MESSAGE, &signed)?;
         expect("replay", first.status == 201, || first.text.clone())?;
         let calls = calls + 1; // the one that is replayed next
-        self.refuse("the same request again", &self.send(hand, "POST", target, MESSAGE, &signed)?, 400, "signature-replayed")?;
+        self.refuse(
+            "the same request again",
+            &self.send(hand, "POST", target, MESSAGE, &signed)?,
+            400,
+            "signature-replayed",
+        )?;
 
         let signed = self.signed(hand, &token, "DELETE", "/t/mail/messages/1", "")?;
         let answer = self.send(hand, "DELETE", "/t/mail/messages/1", "", &signed)?;
         self.refuse("another action with the same token", &answer, 403, "scope-insufficient")?;
 
         let signed = self.signed(hand, &token, "POST", target, MESSAGE)?;
-        self.refuse("another agent's certificate", &self.send(other, "POST", target, MESSAGE, &signed)?, 403, "certificate-mismatch")?;
+        self.refuse(
+            "another agent's certificate",
+            &self.send(other, "POST", target, MESSAGE, &signed)?,
+            403,
+            "certificate-mismatch",
+        )?;
 
         let answer = self.send(hand, "POST", target, r#"{"to":"eve","text":"hello"}"#, &signed)?;
         self.refuse("a body that was changed on its way", &answer, 400, "digest-mismatch")?;
@@ -187,7 +229,9 @@ impl Demo {
         let now = self.stack.tool().journal().len();
         expect("refusals", now == calls, || format!("{} refused requests reached the tool", now - calls))?;
         let records = self.stack.operator(&["audit", "tail", "--json", "-n", "100"])?;
-        for code in ["signature-replayed", "scope-insufficient", "certificate-mismatch", "digest-mismatch", "agent-frozen"] {
+        for code in
+            ["signature-replayed", "scope-insufficient", "certificate-mismatch", "digest-mismatch", "agent-frozen"]
+        {
             expect("records", records.contains(code), || format!("no record says {code}"))?;
         }
         shell("tgp audit tail");
@@ -198,7 +242,8 @@ impl Demo {
     /// A fresh token, straight from the token endpoint.
     fn token(&self, hand: &Hand) -> Result<String, DevError> {
         // The SDK keeps tokens until near their end; a demonstration wants new ones.
-        let home = self.directory.join(if hand.agent.id() == self.id_of("travel-bot")? { "travel-bot" } else { "other-bot" });
+        let home =
+            self.directory.join(if hand.agent.id() == self.id_of("travel-bot")? { "travel-bot" } else { "other-bot" });
         let fresh = Agent::load(&home).map_err(|e| failed("token", e.to_string()))?;
         let (tool, action) = (name("mail")?, name("send")?);
         let token = self.runtime.block_on(fresh.token(&tool, &[action])).map_err(|e| failed("token", e.to_string()))?;

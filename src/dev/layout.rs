@@ -31,10 +31,19 @@ impl User {
             process::run("id", Command::new("id").args([flag, name])).ok()?.trim().parse().ok()
         };
         if id("-u").is_none() {
-            let args = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"];
+            let args = [
+                "--system",
+                "--user-group",
+                "--no-create-home",
+                "--home-dir",
+                "/nonexistent",
+                "--shell",
+                "/usr/sbin/nologin",
+            ];
             process::run("useradd", Command::new("useradd").args(args).arg(name))?;
         }
-        let ids = id("-u").zip(id("-g")).ok_or_else(|| DevError::Failed { name: "id", said: format!("no user {name}") })?;
+        let ids =
+            id("-u").zip(id("-g")).ok_or_else(|| DevError::Failed { name: "id", said: format!("no user {name}") })?;
         Ok(Self { name: name.to_owned(), ids: Some(ids) })
     }
 

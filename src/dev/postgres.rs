@@ -25,7 +25,14 @@ impl Postgres {
         if !data.join("PG_VERSION").exists() {
             let _ = fs::remove_dir_all(&data); // half a cluster from a start that was cut off
             let mut initdb = layout.postgres.command(&bin.join("initdb"), &[]);
-            initdb.args(["--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=peer", "--no-sync", "-D"]);
+            initdb.args([
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--auth=peer",
+                "--no-sync",
+                "-D",
+            ]);
             process::run("initdb", initdb.arg(&data))?;
         }
         let mut mkdir = layout.postgres.command(Path::new("mkdir"), &[]);
@@ -35,10 +42,22 @@ impl Postgres {
         let stale = socket.join(".s.PGSQL.5432");
         let _ = fs::remove_file(&stale); // ours alone: the directory is this stack's
         let (data, socket_text) = (text(&data), text(&socket));
-        let args = ["-D", &data, "-k", &socket_text, "-c", "listen_addresses=", "-c", "max_connections=60", "-c", "shared_buffers=64MB"];
+        let args = [
+            "-D",
+            &data,
+            "-k",
+            &socket_text,
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "max_connections=60",
+            "-c",
+            "shared_buffers=64MB",
+        ];
         let log = layout.log("postgres");
         // SIGINT is PostgreSQL's "fast" shutdown: sessions are ended, nothing is lost.
-        let mut process = Process::start("postgres", &bin.join("postgres"), &args, &[], &layout.postgres, &log, Signal::INT)?;
+        let mut process =
+            Process::start("postgres", &bin.join("postgres"), &args, &[], &layout.postgres, &log, Signal::INT)?;
         process.wait_until(|| std::os::unix::net::UnixStream::connect(&stale).is_ok())?;
         let mut postgres = Self { process, socket };
         postgres.create_database(layout, &bin)?;

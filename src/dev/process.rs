@@ -48,7 +48,9 @@ impl Process {
     pub fn check(&mut self) -> Result<(), DevError> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
-            Ok(Some(_)) | Err(_) => Err(DevError::Ended { name: self.name, log: self.log.clone(), tail: tail(&self.log) }),
+            Ok(Some(_)) | Err(_) => {
+                Err(DevError::Ended { name: self.name, log: self.log.clone(), tail: tail(&self.log) })
+            }
         }
     }
 

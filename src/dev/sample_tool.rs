@@ -96,7 +96,9 @@ async fn send(State(tool): State<SampleTool>, body: Bytes) -> Response {
 
 async fn read(State(tool): State<SampleTool>, Path(id): Path<u64>) -> Response {
     let messages = tool.0.messages.lock().unwrap_or_else(PoisonError::into_inner);
-    messages.get(&id).map_or_else(not_there, |body| ([(header::CONTENT_TYPE, "application/json")], body.clone()).into_response())
+    messages
+        .get(&id)
+        .map_or_else(not_there, |body| ([(header::CONTENT_TYPE, "application/json")], body.clone()).into_response())
 }
 
 async fn remove(State(tool): State<SampleTool>, Path(id): Path<u64>) -> Response {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use secrecy::SecretString;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use super::layout::{Layout, User};
 use super::postgres::Postgres;
@@ -111,6 +112,7 @@ pub struct Stack {
     vault: Process,
     postgres: Postgres,
     tool: SampleTool,
+    tool_task: JoinHandle<std::io::Result<()>>,
     tool_secret: PathBuf,
     ports: Ports,
     layout: Layout,
@@ -133,7 +135,8 @@ impl Stack {
         write(&layout.path("softhsm2.conf"), &softhsm_configuration(&layout))?;
 
         let tool = SampleTool::new(read_secret(&tool_secret)?);
-        runtime.spawn(tool.clone().serve(SocketAddr::from(([127, 0, 0, 1], options.ports.tool))));
+        let address = SocketAddr::from(([127, 0, 0, 1], options.ports.tool));
+        let tool_task = runtime.spawn(tool.clone().serve(address));
 
         let migrate = layout.postgres.command(&layout.tgp, &[]);
         run_tgp("tgp migrate", migrate, &["migrate", "--config", &text_of(&layout.config())])?;
@@ -141,7 +144,16 @@ impl Stack {
         let vault = start_vault(&layout)?;
         let gateway = start_gateway(&layout, &layout.config(), options.ports, "gateway")?;
         connect(&layout, options.ports)?;
-        Ok(Self { gateways: vec![gateway], vault, postgres, tool, tool_secret, ports: options.ports, layout })
+        Ok(Self {
+            gateways: vec![gateway],
+            vault,
+            postgres,
+            tool,
+            tool_task,
+            tool_secret,
+            ports: options.ports,
+            layout,
+        })
     }
 
     /// A second gateway beside the first, on the same database and vault.
@@ -208,9 +220,22 @@ impl Stack {
         }
         let upstream = format!("http://127.0.0.1:{}", self.ports.tool);
         self.operator(&[
-            "tool", "add", "mail", "--upstream", &upstream, "--allow-private", "--action", "list=GET /messages", "--action",
-            "send=POST /messages", "--action", "read=GET /messages/{id}", "--action", "delete=DELETE /messages/{id}",
-            "--action", "events=GET /events",
+            "tool",
+            "add",
+            "mail",
+            "--upstream",
+            &upstream,
+            "--allow-private",
+            "--action",
+            "list=GET /messages",
+            "--action",
+            "send=POST /messages",
+            "--action",
+            "read=GET /messages/{id}",
+            "--action",
+            "delete=DELETE /messages/{id}",
+            "--action",
+            "events=GET /events",
         ])?;
         self.operator(&["tool", "credential", "mail", "--bearer", "--secret-file", &text_of(&self.tool_secret)])?;
         Ok(())
@@ -220,7 +245,11 @@ impl Stack {
     pub fn welcome(&self, fresh: bool) -> String {
         let Ports { gateway, operators, health, tool } = self.ports;
         let (root, operator) = (self.layout.root.display(), self.layout.operator());
-        let apart = if self.layout.vault.ids.is_some() { "as user tgp-vault" } else { "single-domain: same user as the gateway" };
+        let apart = if self.layout.vault.ids.is_some() {
+            "as user tgp-vault"
+        } else {
+            "single-domain: same user as the gateway"
+        };
         let mut text = String::new();
         let made = if fresh { "made" } else { "found" };
         let _ = write!(
@@ -264,6 +293,10 @@ impl Stack {
         }
         self.vault.stop();
         self.postgres.process.stop();
+        self.tool_task.abort();
+        while !self.tool_task.is_finished() {
+            std::thread::sleep(Duration::from_millis(1)); // its port is free once it has ended
+        }
     }
 }
 
@@ -283,14 +316,25 @@ fn initialise(layout: &Layout) -> Result<(), DevError> {
         return Ok(());
     }
     let public = layout.path("owner.pub");
-    let owner = std::fs::read_to_string(layout.operator().join("operator.pub")).map_err(|e| DevError::file(&public, e))?;
+    let owner =
+        std::fs::read_to_string(layout.operator().join("operator.pub")).map_err(|e| DevError::file(&public, e))?;
     write(&public, &owner)?; // readable by the vault's user, unlike the owner's own directory
     let conf = layout.path("softhsm2.conf");
     let init = layout.vault.command(&layout.tgp, &[("SOFTHSM2_CONF", &conf)]);
     let (config, public, so_pin) = (text_of(&layout.config()), text_of(&public), text_of(&layout.path("vault/so-pin")));
     let args = [
-        "init", "--config", &config, "--owner", &public, "--server-name", "localhost", "--server-name", "127.0.0.1",
-        "--new-soft-token", "--so-pin-file", &so_pin,
+        "init",
+        "--config",
+        &config,
+        "--owner",
+        &public,
+        "--server-name",
+        "localhost",
+        "--server-name",
+        "127.0.0.1",
+        "--new-soft-token",
+        "--so-pin-file",
+        &so_pin,
     ];
     run_tgp("tgp init", init, &args).map(|_| ())
 }
@@ -313,7 +357,8 @@ fn start_vault(layout: &Layout) -> Result<Process, DevError> {
     let environment = [("SOFTHSM2_CONF", conf.as_path())];
     let _ = std::fs::remove_file(layout.socket()); // a socket left by a vault that was killed
     let args = ["vault", "--config", &config];
-    let mut vault = Process::start("vault", &layout.tgp, &args, &environment, &layout.vault, &layout.log("vault"), Signal::TERM)?;
+    let mut vault =
+        Process::start("vault", &layout.tgp, &args, &environment, &layout.vault, &layout.log("vault"), Signal::TERM)?;
     let socket = layout.socket();
     vault.wait_until(|| std::os::unix::net::UnixStream::connect(&socket).is_ok())?;
     Ok(vault)
@@ -322,7 +367,8 @@ fn start_vault(layout: &Layout) -> Result<Process, DevError> {
 fn start_gateway(layout: &Layout, config: &Path, ports: Ports, log: &'static str) -> Result<Process, DevError> {
     let config = text_of(config);
     let args = ["serve", "--config", &config];
-    let mut gateway = Process::start("gateway", &layout.tgp, &args, &[], &layout.gateway, &layout.log(log), Signal::TERM)?;
+    let mut gateway =
+        Process::start("gateway", &layout.tgp, &args, &[], &layout.gateway, &layout.log(log), Signal::TERM)?;
     wait_ready(&mut gateway, ports)?;
     Ok(gateway)
 }
@@ -364,7 +410,10 @@ fn configuration(layout: &Layout, postgres: &Postgres, module: &Path, options: &
 }
 
 fn softhsm_configuration(layout: &Layout) -> String {
-    format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", layout.path("token").display())
+    format!(
+        "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+        layout.path("token").display()
+    )
 }
 
 fn softhsm() -> Option<PathBuf> {
@@ -396,7 +445,8 @@ fn text_of(path: &Path) -> String {
 /// `bytes` random bytes in hexadecimal, from the kernel.
 fn random_hex(layout: &Layout, bytes: usize) -> Result<String, DevError> {
     let mut raw = vec![0; bytes];
-    rustix::rand::getrandom(&mut raw, rustix::rand::GetRandomFlags::empty()).map_err(|e| DevError::file(&layout.root, e.into()))?;
+    rustix::rand::getrandom(&mut raw, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| DevError::file(&layout.root, e.into()))?;
     Ok(raw.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -45,7 +45,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Connects as `tgp_gateway` and asks once, so that a wrong URL is known at start.
+    /// Connects as `tgp_gateway`. What a wrong URL or a forgotten `tgp migrate` would break later is known
+    /// when this returns, and the partitions of the next hour exist; see [`keep_partitions`].
+    ///
+    /// [`keep_partitions`]: Self::keep_partitions
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let options = options(url, "tgp gateway")?.options([
             // Nothing here is slow; what is has met a lock that will not go away.
@@ -59,8 +62,14 @@ impl Store {
             .await
             .map_err(StoreError::unavailable)?;
         let store = Self { pool };
-        store.ping().await?;
-        Ok(store)
+        match store.maintain_partitions().await {
+            Ok(_) => Ok(store),
+            // The one query of this binary that the schema does not know is its first.
+            Err(StoreError::Bug(why)) => Err(StoreError::Unavailable(format!(
+                "its schema is not this version's\n  hint: run tgp migrate\n{why}"
+            ))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the database answers: what health reports.

@@ -94,7 +94,10 @@ fn every_refusal_gives_its_reason_and_nothing_reaches_the_tool() {
 
         let draft = agent.signed(&wire, &token, "POST", "/t/nothing/messages", MESSAGE);
         let reply = agent.send(&wire, &draft).await;
-        assert!(matches!((reply.status, reply.code().as_str()), (403, "scope-insufficient") | (404, "tool-unknown")), "{reply:?}");
+        assert!(
+            matches!((reply.status, reply.code().as_str()), (403, "scope-insufficient") | (404, "tool-unknown")),
+            "{reply:?}"
+        );
 
         let mut draft = signed();
         draft.headers.remove("authorization");
@@ -178,9 +181,21 @@ fn an_enrolment_code_works_once_and_tells_strangers_nothing() {
     let agent = deployment.agent("travel-bot");
     let code = deployment.path("travel-bot.code").display().to_string();
     let url = deployment.wire().issuer;
-    let output = deployment.tgp(&["enrol", "--code-file", &code, "--url", &url, "--dir", &deployment.path("again").display().to_string()]);
+    let output = deployment.tgp(&[
+        "enrol",
+        "--code-file",
+        &code,
+        "--url",
+        &url,
+        "--dir",
+        &deployment.path("again").display().to_string(),
+    ]);
     assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("code-used"), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("code-used"),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     drop(agent);
     // A code of nobody's: same answer as for a bad proof.
     let wire = deployment.wire();
@@ -196,10 +211,12 @@ fn an_enrolment_code_works_once_and_tells_strangers_nothing() {
 #[test]
 fn no_save_master_key_prints_it_instead() {
     let deployment = Deployment::start();
-    let (code, directory) = (deployment.path("code").display().to_string(), deployment.path("bot").display().to_string());
+    let (code, directory) =
+        (deployment.path("code").display().to_string(), deployment.path("bot").display().to_string());
     deployment.operator(&["agent", "create", "bot", "--code-file", &code]);
     let url = deployment.wire().issuer;
-    let output = deployment.tgp(&["enrol", "--code-file", &code, "--url", &url, "--dir", &directory, "--no-save-master-key"]);
+    let output =
+        deployment.tgp(&["enrol", "--code-file", &code, "--url", &url, "--dir", &directory, "--no-save-master-key"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("tgpmk_"));
     assert!(!deployment.path("bot/master-key").exists());

@@ -23,7 +23,8 @@ fn after_load_records_and_answers_match_one_to_one() {
                 let token = agent.token(&wire, "mail", "list").await;
                 for n in 0..20 {
                     // Every fourth is refused: the token is not for deleting.
-                    let (method, target) = if n % 4 == 3 { ("DELETE", "/t/mail/messages/1") } else { ("GET", "/t/mail/messages") };
+                    let (method, target) =
+                        if n % 4 == 3 { ("DELETE", "/t/mail/messages/1") } else { ("GET", "/t/mail/messages") };
                     let reply = agent.send(&wire, &agent.signed(&wire, &token, method, target, b"")).await;
                     let id = reply.headers["tgp-request-id"].to_str().expect("text").to_owned();
                     answers.push((id, reply.status));
@@ -43,7 +44,8 @@ fn after_load_records_and_answers_match_one_to_one() {
     }
     let calls = records.iter().filter(|record| record["kind"] == "call").count();
     assert_eq!(calls, asked.len(), "a record without an answer, or the other way round");
-    let forwarded: BTreeSet<&str> = asked.iter().filter(|(_, status)| *status == 200).map(|(id, _)| id.as_str()).collect();
+    let forwarded: BTreeSet<&str> =
+        asked.iter().filter(|(_, status)| *status == 200).map(|(id, _)| id.as_str()).collect();
     // Outcomes are written when the reply has ended, which the caller may see a moment earlier.
     let mut outcomes = deployment.outcomes();
     let patience = std::time::Instant::now();
@@ -59,12 +61,23 @@ fn after_load_records_and_answers_match_one_to_one() {
 fn the_whole_database_holds_no_sealed_plaintext_and_no_secret() {
     let deployment = Deployment::start();
     let code = deployment.path("code").display().to_string();
-    deployment.operator(&["agent", "create", "quiet-bot", "--name", "Zanzibar Quietus", "--description", "books Xylophones", "--code-file", &code]);
+    deployment.operator(&[
+        "agent",
+        "create",
+        "quiet-bot",
+        "--name",
+        "Zanzibar Quietus",
+        "--description",
+        "books Xylophones",
+        "--code-file",
+        &code,
+    ]);
     let directory = deployment.path("quiet-bot");
     let url = deployment.wire().issuer;
-    let enrolled = deployment.tgp(&["enrol", "--code-file", &code, "--url", &url, "--dir", &directory.display().to_string()]);
+    let enrolled =
+        deployment.tgp(&["enrol", "--code-file", &code, "--url", &url, "--dir", &directory.display().to_string()]);
     assert!(enrolled.status.success(), "{enrolled:?}");
-    let agent = crate::support::load(&directory, "quiet-bot");
+    let agent = crate::support::load(&directory);
     deployment.grant("quiet-bot", "mail", &["send"]);
     let token = deployment.runtime.block_on(async {
         let wire = deployment.wire();
@@ -91,7 +104,10 @@ fn the_whole_database_holds_no_sealed_plaintext_and_no_secret() {
     binary.push(("the identity key".to_owned(), agent.identity.dangerous_to_bytes().to_vec()));
     // The server's own files: tables, indexes and the write-ahead log, where a dump would show less.
     let mut seen = 0_usize;
-    let dump = Command::new("pg_dump").args(["--inserts", "-d", &deployment.stack.database("postgres")]).output().expect("pg_dump");
+    let dump = Command::new("pg_dump")
+        .args(["--inserts", "-d", &deployment.stack.database("postgres")])
+        .output()
+        .expect("pg_dump");
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     let text = String::from_utf8_lossy(&dump.stdout).to_lowercase();
     assert!(text.contains("quiet-bot"), "the dump shows what stands in clear");

@@ -41,7 +41,8 @@ impl Deployment {
 
     /// The options of this deployment, for a second gateway.
     pub fn options(directory: &TempDir, setup: &Setup) -> StackOptions {
-        let options = StackOptions::new(directory.path().join("d")).tgp(Path::new(TGP)).single_domain().config(setup.config);
+        let options =
+            StackOptions::new(directory.path().join("d")).tgp(Path::new(TGP)).single_domain().config(setup.config);
         options.token_lifetime_s(setup.token_lifetime_s.unwrap_or(300))
     }
 
@@ -84,9 +85,10 @@ impl Deployment {
         self.operator(&["agent", "create", handle, "--code-file", code.to_str().expect("utf-8")]);
         let url = self.wire().issuer;
         let code = code.display().to_string();
-        let output = self.tgp(&["enrol", "--code-file", &code, "--url", &url, "--dir", &directory.display().to_string()]);
+        let output =
+            self.tgp(&["enrol", "--code-file", &code, "--url", &url, "--dir", &directory.display().to_string()]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        load(&directory, handle)
+        load(&directory)
     }
 
     /// Lets `agent` do `actions` with `tool`.
@@ -123,13 +125,12 @@ impl Deployment {
     }
 }
 
-pub fn load(directory: &Path, handle: &str) -> TestAgent {
+pub fn load(directory: &Path) -> TestAgent {
     let about: Value = serde_json::from_str(&read(directory, "agent.json")).expect("agent.json");
     let (dir, _) = tgp_client::AgentDir::open(directory).expect("an agent's directory");
     TestAgent {
         directory: directory.to_owned(),
         id: about["agent"].as_str().expect("agent id").to_owned(),
-        handle: handle.to_owned(),
         certificate: Certificate { chain: directory.join("chain.pem"), key: directory.join("tls.key") },
         identity: dir.identity().expect("an identity key"),
         master_key: read(directory, "master-key").trim().to_owned(),

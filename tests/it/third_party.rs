@@ -42,7 +42,8 @@ fn pyjwt_verifies_a_token_from_the_jwks_url_alone() {
     let audience = format!("{}/t/mail", wire.issuer);
     let jwks = format!("{}/oauth2/jwks", wire.issuer);
     let ca = wire.ca.display().to_string();
-    let claims: Value = serde_json::from_str(&script("verify_token.py", &[&jwks, &ca, &wire.issuer, &audience], &token)).expect("json");
+    let claims: Value =
+        serde_json::from_str(&script("verify_token.py", &[&jwks, &ca, &wire.issuer, &audience], &token)).expect("json");
     assert_eq!(claims["client_id"], agent.id.as_str());
     assert_eq!(claims["sub"], format!("spiffe://tgp-dev.example/agent/{}", agent.id).as_str());
     assert_eq!(claims["scope"], "mail:list");

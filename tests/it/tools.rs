@@ -17,7 +17,12 @@ struct Server {
 
 impl Server {
     fn start(command: &mut Command, port: u16) -> Self {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server starts");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts");
         let server = Self { child, port };
         let patience = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -61,8 +66,20 @@ fn httpbin_sees_the_bearer_credential_and_exactly_what_was_signed() {
     let server = httpbin();
     let secret = secret_file(&deployment, "upstream-secret-1");
     deployment.operator(&[
-        "tool", "add", "bin", "--upstream", &server.upstream(), "--allow-private", "--action", "bearer=GET /bearer",
-        "--action", "post=POST /anything/{path}", "--action", "stream=GET /stream/{n}", "--action", "get=GET /get",
+        "tool",
+        "add",
+        "bin",
+        "--upstream",
+        &server.upstream(),
+        "--allow-private",
+        "--action",
+        "bearer=GET /bearer",
+        "--action",
+        "post=POST /anything/{path}",
+        "--action",
+        "stream=GET /stream/{n}",
+        "--action",
+        "get=GET /get",
     ]);
     deployment.operator(&["tool", "credential", "bin", "--bearer", "--secret-file", &secret]);
     let agent = deployment.agent("bin-bot");
@@ -83,10 +100,14 @@ fn httpbin_sees_the_bearer_credential_and_exactly_what_was_signed() {
         assert_eq!(seen["method"], "POST");
         assert_eq!(seen["json"]["text"], "h\u{e9}llo");
         assert_eq!(seen["args"]["q"], serde_json::json!(["a b", "\u{e9}"]));
-        assert!(seen["url"].as_str().expect("a url").contains("/anything/here?q=a%20b&q=%C3%A9&empty="), "{}", seen["url"]);
+        let url = seen["url"].as_str().expect("a url"); // as the tool's framework shows it
+        assert!(url.contains("/anything/here?q=a%20b&q=") && url.ends_with("&empty="), "{url}");
         // The digest that was signed is the digest of what the tool saw.
         let signed = draft.headers["content-digest"].to_str().expect("text");
-        let digest = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, Sha256::digest(seen["data"].as_str().expect("data")));
+        let digest = base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            Sha256::digest(seen["data"].as_str().expect("data")),
+        );
         assert!(signed.contains(&digest), "{signed} does not hold {digest}");
         let headers = seen["headers"].as_object().expect("headers");
         assert_eq!(headers["Authorization"], "Bearer upstream-secret-1");
@@ -104,7 +125,18 @@ fn httpbin_sees_a_header_credential_and_not_the_agents_copy_of_it() {
     let deployment = Deployment::start();
     let server = httpbin();
     let secret = secret_file(&deployment, "header-secret-1");
-    deployment.operator(&["tool", "add", "bin", "--upstream", &server.upstream(), "--allow-private", "--action", "headers=GET /headers", "--action", "away=GET /redirect-to"]);
+    deployment.operator(&[
+        "tool",
+        "add",
+        "bin",
+        "--upstream",
+        &server.upstream(),
+        "--allow-private",
+        "--action",
+        "headers=GET /headers",
+        "--action",
+        "away=GET /redirect-to",
+    ]);
     deployment.operator(&["tool", "credential", "bin", "--header", "X-Api-Key", "--secret-file", &secret]);
     let agent = deployment.agent("bin-bot");
     deployment.grant("bin-bot", "bin", &["headers", "away"]);
@@ -118,7 +150,8 @@ fn httpbin_sees_a_header_credential_and_not_the_agents_copy_of_it() {
         assert_eq!(reply.ok().json()["headers"]["X-Api-Key"], "header-secret-1");
 
         // A redirect is the agent's to see, not ours to follow.
-        let reply = agent.call(&wire, "bin", "away", "GET", "/redirect-to?url=http%3A%2F%2F169.254.169.254%2F", b"").await;
+        let reply =
+            agent.call(&wire, "bin", "away", "GET", "/redirect-to?url=http%3A%2F%2F169.254.169.254%2F", b"").await;
         assert_eq!(reply.status, 302);
     });
 }
@@ -139,8 +172,17 @@ fn radicale_keeps_a_calendar_entry_behind_basic_credentials() {
     let server = Server::start(Command::new(python("radicale")).args(["--config", &text("radicale.conf")]), port);
     let secret = secret_file(&deployment, "bot:calendar-secret-1");
     deployment.operator(&[
-        "tool", "add", "calendar", "--upstream", &server.upstream(), "--allow-private", "--action",
-        "create=MKCALENDAR /bot/{calendar}/", "--action", "put=PUT /bot/{calendar}/{entry}", "--action",
+        "tool",
+        "add",
+        "calendar",
+        "--upstream",
+        &server.upstream(),
+        "--allow-private",
+        "--action",
+        "create=MKCALENDAR /bot/{calendar}/",
+        "--action",
+        "put=PUT /bot/{calendar}/{entry}",
+        "--action",
         "read=GET /bot/{calendar}/{entry}",
     ]);
     deployment.operator(&["tool", "credential", "calendar", "--basic", "--secret-file", &secret]);

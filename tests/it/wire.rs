@@ -81,7 +81,8 @@ impl Wire {
         let mut config = match certificate {
             None => builder.with_no_client_auth(),
             Some(Certificate { chain, key }) => {
-                let chain = CertificateDer::pem_file_iter(chain).expect("chain").collect::<Result<_, _>>().expect("chain");
+                let chain =
+                    CertificateDer::pem_file_iter(chain).expect("chain").collect::<Result<_, _>>().expect("chain");
                 builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key).expect("key")).expect("client")
             }
         };
@@ -115,11 +116,14 @@ impl Wire {
         }
         let response = if self.http2 {
             let (mut sender, connection) =
-                hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.map_err(|e| e.to_string())?;
+                hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io)
+                    .await
+                    .map_err(|e| e.to_string())?;
             tokio::spawn(connection);
             sender.send_request(request).await.map_err(|e| e.to_string())?
         } else {
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|e| e.to_string())?;
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(io).await.map_err(|e| e.to_string())?;
             tokio::spawn(connection);
             sender.send_request(request).await.map_err(|e| e.to_string())?
         };
@@ -133,7 +137,6 @@ impl Wire {
 pub struct TestAgent {
     pub directory: PathBuf,
     pub id: String,
-    pub handle: String,
     pub certificate: Certificate,
     pub identity: IdentitySecret,
     pub master_key: String,
@@ -160,7 +163,8 @@ pub fn now() -> i64 {
 
 /// 24 random bytes as text.
 pub fn nonce() -> String {
-    let bytes: Vec<u8> = uuid::Uuid::new_v4().into_bytes().into_iter().chain(uuid::Uuid::new_v4().into_bytes()).collect();
+    let bytes: Vec<u8> =
+        uuid::Uuid::new_v4().into_bytes().into_iter().chain(uuid::Uuid::new_v4().into_bytes()).collect();
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -187,7 +191,12 @@ impl TestAgent {
 
     /// A request with its token, not signed.
     pub fn draft(&self, token: &str, method: &str, target: &str, body: &[u8]) -> Draft {
-        let mut draft = Draft { method: method.to_owned(), target: target.to_owned(), headers: HeaderMap::new(), body: body.to_vec() };
+        let mut draft = Draft {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: HeaderMap::new(),
+            body: body.to_vec(),
+        };
         draft.set("authorization", &format!("Bearer {token}"));
         if !body.is_empty() {
             draft.set("content-type", "application/json");
