@@ -39,13 +39,14 @@ async fn two_gateways_accept_a_nonce_once_between_them_and_record_each_answer() 
     const NONCES: usize = 400;
     let world = World::new().await;
     let gateways = [world.database.admission_with(0, 100_000), world.database.admission_with(0, 100_000)];
+    let facts = world.facts().await;
+    let nonces: Vec<_> = (0..NONCES).map(|n| (n, spend())).collect();
+    // The second gets them from the other end: statements that did not sort would deadlock.
+    let turned = nonces.iter().rev();
     let mut waiting = tokio::task::JoinSet::new();
-    for n in 0..NONCES {
-        let nonce = spend();
-        for turn in 0..2 {
-            // In opposite orders, so that unsorted statements would deadlock.
-            let gateway = gateways[(n + turn) % 2].clone();
-            let (permit, entry, nonce) = (world.permit().await, world.call(), nonce.clone());
+    for ((n, nonce), (m, other)) in nonces.iter().zip(turned) {
+        for (n, nonce, gateway) in [(*n, nonce, &gateways[0]), (*m, other, &gateways[1])] {
+            let (gateway, permit, entry, nonce) = (gateway.clone(), facts.permit(), world.call(), nonce.clone());
             waiting.spawn(async move {
                 let request = entry.request_id;
                 (n, request, gateway.admit(permit, entry, Some(nonce)).await.map(drop))

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sqlx::Executor as _;
 use tgp::store::agent::Status;
 use tgp::store::cache::{Cache, Notice};
 
@@ -83,21 +82,34 @@ async fn a_broken_listening_connection_drops_the_whole_cache() {
     let cache = listening(&world).await;
     let before = cache.agent(world.agent).await.unwrap().unwrap();
     let mut notices = cache.notices();
-    // What changes unheard: the connection ends in the same moment.
-    let owner = world.database.owner().await;
-    owner
-        .execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity
-             where datname = current_database() and application_name = 'tgp listen'",
-        )
-        .await
-        .unwrap();
+    // The connection ends and cannot be made again; those of the store live on.
+    world.database.admit_nobody_new().await;
+    let owner = world.database.admin().await;
+    end_listener(owner, world.database.name()).await;
     assert_eq!(notices.recv().await.unwrap(), Notice::Everything);
+    assert!(!cache.is_live());
     assert!(!std::sync::Arc::ptr_eq(&before, &cache.agent(world.agent).await.unwrap().unwrap()));
+    // What nobody hears is seen all the same.
+    world.set_status(Status::Frozen).await;
+    assert_eq!(cache.agent(world.agent).await.unwrap().unwrap().status, Status::Frozen);
+
+    world.database.admit_again().await;
     until("it listens again", async || cache.is_live()).await;
     let mut notices = cache.notices();
-    world.set_status(Status::Frozen).await;
+    world.set_status(Status::Active).await;
     until("a change is heard again", async || notices.try_recv() == Ok(Notice::Agent(world.agent))).await;
+}
+
+async fn end_listener(mut admin: sqlx::PgConnection, database: &str) {
+    let ended: i64 = sqlx::query_scalar(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity
+         where datname = $1 and application_name = 'tgp listen'",
+    )
+    .bind(database)
+    .fetch_one(&mut admin)
+    .await
+    .unwrap();
+    assert_eq!(ended, 1);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{AssertSqlSafe, Executor as _};
+use sqlx::Executor as _;
 use tgp::admission::AdmissionError;
 use tgp::store::{Store, StoreError};
 
@@ -10,25 +10,9 @@ use crate::world::{Database, World, count, spend};
 
 /// Ends every connection to the database and lets nobody in.
 async fn close(database: &Database) {
-    let mut admin = database.admin().await;
-    let name = database.name();
-    admin.execute(AssertSqlSafe(format!("alter database {name} allow_connections false"))).await.unwrap();
-    admin
-        .execute(AssertSqlSafe(format!(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
-        )))
-        .await
-        .unwrap();
-}
-
-async fn open(database: &Database) {
-    let name = database.name();
-    database
-        .admin()
-        .await
-        .execute(AssertSqlSafe(format!("alter database {name} allow_connections true")))
-        .await
-        .unwrap();
+    database.admit_nobody_new().await;
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1";
+    sqlx::query(end).bind(database.name()).execute(&mut database.admin().await).await.unwrap();
 }
 
 #[tokio::test]
@@ -51,7 +35,7 @@ async fn without_the_database_nothing_is_admitted_and_with_it_again_everything_i
     assert!(matches!(world.store.change(world.tenant).await.map(drop), Err(StoreError::Unavailable(_))));
     assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
 
-    open(&world.database).await;
+    world.database.admit_again().await;
     let mut again = admission.admit(permits.2, world.call(), Some(nonce.clone())).await.map(drop);
     for _ in 0..50 {
         if again.is_ok() {
@@ -127,6 +111,18 @@ async fn a_change_that_is_not_committed_never_happened() {
     assert!(world.store.tool(world.tenant, "calendar").await.unwrap().is_none());
     let owner = world.database.owner().await;
     assert_eq!(count(&owner, "select count(*) from audit").await, 1, "that of the world's making alone");
+}
+
+#[tokio::test]
+async fn a_database_that_was_never_migrated_says_what_to_do() {
+    let database = Database::empty().await;
+    let error = Store::connect(&database.gateway_url()).await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("hint: run tgp migrate"), "{error}");
+    // And once, and twice.
+    for _ in 0..2 {
+        tgp::store::migrate::migrate(&database.owner_url()).await.unwrap();
+    }
+    Store::connect(&database.gateway_url()).await.map(drop).unwrap();
 }
 
 #[tokio::test]

@@ -31,14 +31,18 @@ pub struct Database {
 
 impl Database {
     pub async fn new() -> Self {
+        let database = Self::empty().await;
+        migrate(&database.owner_url()).await.unwrap();
+        database
+    }
+
+    pub async fn empty() -> Self {
         let url = std::env::var("TGP_TEST_POSTGRES")
             .expect("run this with scripts/with-postgres cargo nextest run -p tgp --test store");
         let name = format!("t_{}", Uuid::new_v4().simple());
         let mut admin = PgConnection::connect(&url).await.unwrap();
         admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
-        let database = Self { url, name };
-        migrate(&database.owner_url()).await.unwrap();
-        database
+        Self { url, name }
     }
 
     pub fn name(&self) -> &str {
@@ -65,6 +69,17 @@ impl Database {
 
     pub async fn admin(&self) -> PgConnection {
         PgConnection::connect(&self.url_as("postgres", "postgres")).await.unwrap()
+    }
+
+    /// Connections that are there stay; no new one is made.
+    pub async fn admit_nobody_new(&self) {
+        let sql = format!("alter database {} allow_connections false", self.name);
+        self.admin().await.execute(AssertSqlSafe(sql)).await.unwrap();
+    }
+
+    pub async fn admit_again(&self) {
+        let sql = format!("alter database {} allow_connections true", self.name);
+        self.admin().await.execute(AssertSqlSafe(sql)).await.unwrap();
     }
 
     pub async fn owner(&self) -> PgPool {
