@@ -22,7 +22,7 @@ pub fn create_private_dir(dir: &Path) -> Result<(), ClientError> {
 /// Refuses a path that its group or others may touch.
 pub fn check_private(path: &Path) -> Result<(), ClientError> {
     let mode = fs::metadata(path).map_err(|e| ClientError::file(path, e))?.permissions().mode() & 0o7777;
-    if mode & 0o007 != 0 {
+    if mode & 0o077 != 0 {
         return Err(ClientError::TooOpen { path: path.to_owned(), mode });
     }
     Ok(())

@@ -16,7 +16,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::ClientError;
 
 /// A token is not used in its last seconds: it must still be good when the gateway reads it.
-const MARGIN: i64 = 0;
+const MARGIN: i64 = 10;
 
 /// An access token. It is bound to the agent's key, but it is printed nowhere by accident.
 pub struct Token {

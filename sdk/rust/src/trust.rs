@@ -86,7 +86,7 @@ impl ServerCertVerifier for PinnedVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let pinned =
-            intermediates.iter().find(|certificate| spki_sha256(certificate).is_ok());
+            intermediates.iter().find(|certificate| spki_sha256(certificate).is_ok_and(|hash| hash == self.pin.0));
         let Some(root) = pinned else {
             return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
         };
