@@ -244,4 +244,23 @@ mod tests {
         out.push(0);
         assert_eq!(decode::<String>(&out[HEADER_LEN..]), Err(FrameError::Body));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_octets_are_a_message_or_an_error_and_never_a_panic(octets: Vec<u8>) {
+            use crate::wire::{Enrol, MintToken, Open, Release, Renew, Seal, SetCredential};
+            // Whatever decodes can be sent again.
+            fn check<C: Call>(octets: &[u8]) -> bool {
+                decode::<C>(octets).is_err() || {
+                    let mut out = Vec::new();
+                    decode::<C>(octets).is_ok_and(|call| encode_call(&mut out, 1, &call).is_ok())
+                }
+            }
+            proptest::prop_assert!(check::<Enrol>(&octets) && check::<Renew>(&octets));
+            proptest::prop_assert!(check::<MintToken>(&octets) && check::<Release>(&octets));
+            proptest::prop_assert!(check::<Seal>(&octets) && check::<Open>(&octets));
+            proptest::prop_assert!(check::<SetCredential>(&octets));
+            let _ = Header::parse(&octets);
+        }
+    }
 }

@@ -1,15 +1,15 @@
-//! Attacks on `enrol` and `renew`.
+//! Attacks on `enrol`.
 
 use tgp_authority::{Operation, OperatorSecret, RecordKind, Revoke as RevokeOrder, RosterChange, Signed};
 use tgp_request::jwk::IdentitySecret;
 use tgp_request::signature::Tag;
-use tgp_vault_client::wire::{Enrol, RefusalCode, Renew, RequestEnvelope, Revoke, SetRoster, StatementText};
+use tgp_vault_client::wire::{Enrol, RefusalCode, RequestEnvelope, Revoke, SetRoster, StatementText};
 use uuid::Uuid;
 use x509_cert::der::DecodePem;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-use crate::actors::{Agent, Person, Working, grant, invite, signed_post, signed_post_at};
+use crate::actors::{Agent, Person, grant, invite, signed_post, signed_post_at};
 use crate::deployment::{Deployment, ISSUER, OTHER_TENANT, other_text, refused};
 
 fn first_certificate(chain: &str) -> x509_cert::Certificate {
@@ -369,10 +369,16 @@ fn an_enrolment_is_repeated_only_with_the_same_keys_and_within_ten_minutes() {
 #[test]
 fn an_invitation_that_was_never_used_expires() {
     let mut at = Deployment::start();
-    let agent = Agent::invited_until(&at, 60);
+    let statement_over = Agent::invited_until(&at, 60);
+    // The code ends before the statement that carries it does.
+    let mut code_over = Agent::invited(&at);
+    let order = Operation::Invite(invite(code_over.id, &code_over.code, at.now() + 60));
+    code_over.invitation = at.inviter.signed(&at, &order, 3600);
     at.restart_later(61);
-    let code = refused("late", at.call(agent.enrol_call(&at)));
-    assert_eq!(code, RefusalCode::CodeExpired);
+    for (what, agent) in [("statement", statement_over), ("code", code_over)] {
+        let code = refused(what, at.call(agent.enrol_call(&at)));
+        assert_eq!(code, RefusalCode::CodeExpired, "{what}");
+    }
 }
 
 #[test]
@@ -425,50 +431,7 @@ fn an_enrolment_is_sealed_with_no_other_key_than_its_tenants_record_key() {
     agent.enrol(&at);
 }
 
-#[test]
-fn a_certificate_is_renewed_only_for_the_key_of_the_record() {
-    let at = Deployment::start();
-    let (one, two) = (Working::new(&at), Working::new(&at));
-    let csr = |tls: &OperatorSecret| serde_json::json!({ "csr": tls.certificate_request() }).to_string();
-    let body = csr(&OperatorSecret::generate());
-    let request = |key| signed_post(&at, "/v1/certificates", body.as_bytes(), &[(Tag::Renew, key)]);
-    let record = || one.enrolled.record.clone();
-
-    let good = request(&one.agent.identity);
-    let renewed = at.call(Renew { agent_record: record(), request: good.clone() }).unwrap();
-    assert!(renewed.not_after - renewed.not_before <= 86_400);
-
-    let identity = &one.agent.identity;
-    let mut swapped = request(identity);
-    swapped.body = csr(&OperatorSecret::generate()).into_bytes();
-    let enrol_tag = signed_post(&at, "/v1/certificates", body.as_bytes(), &[(Tag::Enrol, identity)]);
-    let elsewhere = signed_post(&at, "/v1/enrol", body.as_bytes(), &[(Tag::Renew, identity)]);
-    let no_csr = signed_post(&at, "/v1/certificates", b"{}", &[(Tag::Renew, identity)]);
-    let stale = {
-        let url = format!("{ISSUER}/v1/certificates");
-        signed_post_at(at.now() - 61, &url, body.as_bytes(), &[(Tag::Renew, identity)])
-    };
-    let cases = [
-        ("replayed", record(), good, RefusalCode::SignatureReplayed),
-        ("another agent's key", record(), request(&two.agent.identity), RefusalCode::SignatureInvalid),
-        ("another agent's record", two.enrolled.record.clone(), request(identity), RefusalCode::SignatureInvalid),
-        ("CSR swapped on its way", record(), swapped, RefusalCode::DigestMismatch),
-        ("an enrolment's tag", record(), enrol_tag, RefusalCode::SignatureMissing),
-        ("another endpoint", record(), elsewhere, RefusalCode::SignatureInvalid),
-        ("no CSR", record(), no_csr, RefusalCode::RequestMalformed),
-        ("expired", record(), stale, RefusalCode::SignatureExpired),
-        ("a grant as record", one.grant.record.clone(), request(identity), RefusalCode::RecordInvalid),
-    ];
-    for (what, agent_record, request, expected) in cases {
-        let code = refused(what, at.call(Renew { agent_record, request }));
-        assert_eq!(code, expected, "{what}");
-    }
-    revoke_agent(&at, one.agent.id);
-    let call = Renew { agent_record: record(), request: request(identity) };
-    assert_eq!(refused("revoked", at.call(call)), RefusalCode::RecordStale);
-}
-
-fn revoke_agent(at: &Deployment, agent: Uuid) {
+pub fn revoke_agent(at: &Deployment, agent: Uuid) {
     let order = Operation::Revoke(RevokeOrder {
         tenant: crate::deployment::TENANT,
         kind: RecordKind::Agent,

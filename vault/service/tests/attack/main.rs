@@ -13,6 +13,7 @@ mod issuance;
 mod metadata;
 mod orders;
 mod releasing;
+mod renewal;
 mod roster;
 mod socket;
 mod state;

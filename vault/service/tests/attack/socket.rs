@@ -129,7 +129,7 @@ fn a_client_that_does_not_read_stalls_nobody_and_is_cut() {
             _ => drop(other.call(&Health {}).unwrap()),
         }
     }
-    assert!(begun.elapsed() < Duration::from_secs(2), "others waited {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "others waited {:?}", begun.elapsed());
     // The write's patience is over some seconds later: the connection is gone.
     let deadline = Instant::now() + Duration::from_secs(30);
     slow.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
@@ -148,13 +148,12 @@ fn a_client_that_does_not_read_stalls_nobody_and_is_cut() {
 fn connections_are_bounded_and_come_free_again() {
     let at = Deployment::start();
     let mut held: Vec<_> = (0..64).filter_map(|_| at.connect(Door::Calls).ok()).collect();
-    // Those that were let in answer; one more is closed.
-    let served = held.iter_mut().filter(|c| !c.is_broken()).count();
-    assert!(served >= 60);
-    let mut extra = open(&at, &wire::hello(Door::Calls));
-    let mut more = open(&at, &wire::hello(Door::Calls));
-    assert!(is_closed(&mut extra) || is_closed(&mut more));
-    held.clear();
+    // A few places may still be taken by connections that were just closed.
+    let served = held.iter_mut().filter_map(|connection| connection.call(&Describe {}).ok()).count();
+    assert!((56..=64).contains(&served), "{served} of 64 are served");
+    let mut more: Vec<_> = (0..16).map(|_| open(&at, &wire::hello(Door::Calls))).collect();
+    assert!(more.iter_mut().rev().take(8).all(is_closed), "more than 64 are let in");
+    drop((held, more));
     let deadline = Instant::now() + Duration::from_secs(10);
     while at.call(Describe {}).is_err() {
         assert!(Instant::now() < deadline, "no connection came free");

@@ -1,0 +1,52 @@
+//! Attacks on `renew`.
+
+use tgp_authority::OperatorSecret;
+use tgp_request::signature::Tag;
+use tgp_vault_client::wire::{RefusalCode, Renew};
+
+use crate::actors::{Working, signed_post, signed_post_at};
+use crate::deployment::{Deployment, ISSUER, refused};
+use crate::enrolment::revoke_agent;
+
+#[test]
+fn a_certificate_is_renewed_only_for_the_key_of_the_record() {
+    let at = Deployment::start();
+    let (one, two) = (Working::new(&at), Working::new(&at));
+    let csr = |tls: &OperatorSecret| serde_json::json!({ "csr": tls.certificate_request() }).to_string();
+    let body = csr(&OperatorSecret::generate());
+    let request = |key| signed_post(&at, "/v1/certificates", body.as_bytes(), &[(Tag::Renew, key)]);
+    let record = || one.enrolled.record.clone();
+
+    let good = request(&one.agent.identity);
+    let renewed = at.call(Renew { agent_record: record(), request: good.clone() }).unwrap();
+    assert!(renewed.not_after - renewed.not_before <= 86_400);
+
+    let identity = &one.agent.identity;
+    let mut swapped = request(identity);
+    swapped.body = csr(&OperatorSecret::generate()).into_bytes();
+    let enrol_tag = signed_post(&at, "/v1/certificates", body.as_bytes(), &[(Tag::Enrol, identity)]);
+    let elsewhere = signed_post(&at, "/v1/enrol", body.as_bytes(), &[(Tag::Renew, identity)]);
+    let no_csr = signed_post(&at, "/v1/certificates", b"{}", &[(Tag::Renew, identity)]);
+    let stale = {
+        let url = format!("{ISSUER}/v1/certificates");
+        signed_post_at(at.now() - 61, &url, body.as_bytes(), &[(Tag::Renew, identity)])
+    };
+    let cases = [
+        ("replayed", record(), good, RefusalCode::SignatureReplayed),
+        ("another agent's key", record(), request(&two.agent.identity), RefusalCode::SignatureInvalid),
+        ("another agent's record", two.enrolled.record.clone(), request(identity), RefusalCode::SignatureInvalid),
+        ("CSR swapped on its way", record(), swapped, RefusalCode::DigestMismatch),
+        ("an enrolment's tag", record(), enrol_tag, RefusalCode::SignatureMissing),
+        ("another endpoint", record(), elsewhere, RefusalCode::SignatureInvalid),
+        ("no CSR", record(), no_csr, RefusalCode::RequestMalformed),
+        ("expired", record(), stale, RefusalCode::SignatureExpired),
+        ("a grant as record", one.grant.record.clone(), request(identity), RefusalCode::RecordInvalid),
+    ];
+    for (what, agent_record, request, expected) in cases {
+        let code = refused(what, at.call(Renew { agent_record, request }));
+        assert_eq!(code, expected, "{what}");
+    }
+    revoke_agent(&at, one.agent.id);
+    let call = Renew { agent_record: record(), request: request(identity) };
+    assert_eq!(refused("revoked", at.call(call)), RefusalCode::RecordStale);
+}
