@@ -5,14 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{Metadata, MetadataCommand};
 
 fn metadata() -> Metadata {
-    MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).exec().expect("cargo metadata")
+    MetadataCommand::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .exec()
+        .expect("cargo metadata")
 }
 
 /// Names of all that `package` is built from: normal and build dependencies, with the features it asks for itself.
 fn tree(package: &str) -> BTreeSet<String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = std::process::Command::new(cargo)
-        .args(["tree", "--locked", "--edges", "normal,build", "--prefix", "none", "--format", "{p}", "--package", package])
+        .args([
+            "tree",
+            "--locked",
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--package",
+            package,
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo tree");
@@ -51,7 +65,18 @@ fn only_the_gateway_has_sql_and_http_serving() {
 fn what_an_outsider_checks_has_no_runtime_no_database_and_no_token_in_its_tree() {
     for member in ["tgp-request", "tgp-authority", "tgp-policy"] {
         let tree = tree(member);
-        for banned in ["tokio", "axum", "hyper", "sqlx", "cryptoki", "rustls", "tgp", "tgp-vault", "tgp-token", "tgp-vault-client"] {
+        for banned in [
+            "tokio",
+            "axum",
+            "hyper",
+            "sqlx",
+            "cryptoki",
+            "rustls",
+            "tgp",
+            "tgp-vault",
+            "tgp-token",
+            "tgp-vault-client",
+        ] {
             assert!(!tree.contains(banned), "{member} is built from {banned}");
         }
     }
@@ -127,8 +152,10 @@ fn status_codes_are_named_only_where_http_is_spoken() {
 fn every_test_that_security_md_names_exists() {
     let root = env!("CARGO_MANIFEST_DIR");
     let claims = std::fs::read_to_string(format!("{root}/SECURITY.md")).expect("SECURITY.md");
-    let code: String = ["attest", "vault", "src", "sdk", "tests"].iter().flat_map(|f| sources(f)).map(|(_, text)| text).collect();
-    let names: Vec<&str> = claims.split("`test: ").skip(1).map(|rest| rest.split('`').next().expect("closed")).collect();
+    let code: String =
+        ["attest", "vault", "src", "sdk", "tests"].iter().flat_map(|f| sources(f)).map(|(_, text)| text).collect();
+    let names: Vec<&str> =
+        claims.split("`test: ").skip(1).map(|rest| rest.split('`').next().expect("closed")).collect();
     assert!(names.len() >= 25, "only {} claims name a test", names.len());
     for name in names {
         let plain = code.contains(&format!("fn {name}("));
@@ -142,7 +169,8 @@ fn every_test_that_security_md_names_exists() {
 fn every_dependency_is_justified() {
     let root = env!("CARGO_MANIFEST_DIR");
     let manifest = std::fs::read_to_string(format!("{root}/Cargo.toml")).expect("Cargo.toml");
-    let table = manifest.split("[workspace.dependencies]").nth(1).and_then(|rest| rest.split("\n[").next()).expect("the table");
+    let table =
+        manifest.split("[workspace.dependencies]").nth(1).and_then(|rest| rest.split("\n[").next()).expect("the table");
     let used: BTreeSet<&str> = table
         .lines()
         .filter_map(|line| line.split_once(" = ").map(|(name, _)| name))
@@ -150,6 +178,7 @@ fn every_dependency_is_justified() {
         .collect();
     let docs = std::fs::read_to_string(format!("{root}/docs/DEPENDENCIES.md")).expect("DEPENDENCIES.md");
     let rows = docs.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
-    let justified: BTreeSet<&str> = rows.flat_map(|names| names.split('`')).map(str::trim).filter(|n| !n.is_empty() && *n != ",").collect();
+    let justified: BTreeSet<&str> =
+        rows.flat_map(|names| names.split('`')).map(str::trim).filter(|n| !n.is_empty() && *n != ",").collect();
     assert_eq!(used, justified);
 }

@@ -216,7 +216,7 @@ async fn a_token_is_valid_from_its_record_on_and_never_without_one() {
 
     let mut entry = world.call();
     entry.kind = Kind::Token;
-    let _ = admission.issue(world.permit().await, minted(), entry, None).await.unwrap().into_inner();
+    admission.issue(world.permit().await, minted(), entry, None).await.unwrap().into_inner();
     let token = world.store.token(world.tenant, jti, expires).await.unwrap().unwrap();
     assert_eq!((token.agent, token.grant, token.tool.as_str()), (world.agent, world.grant, "mail"));
     assert_eq!((token.actions, token.revoked), (vec!["send".to_owned(), "read".to_owned()], false));

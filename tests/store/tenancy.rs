@@ -30,7 +30,7 @@ async fn two_tenants() -> (World, World) {
         let jti = Uuid::new_v4();
         let expires = now() + 300;
         let minted = Unrecorded::new((), jti, expires, vec!["send".into()]);
-        let _ = admission.issue(world.permit().await, minted, entry, Some(spend())).await.unwrap().into_inner();
+        admission.issue(world.permit().await, minted, entry, Some(spend())).await.unwrap().into_inner();
         let ended =
             Outcome { request_id, tenant: world.tenant, status: Some(200), bytes: 1, digest: None, error: None };
         admission.outcome(ended).await.unwrap();
