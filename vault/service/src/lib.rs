@@ -1,6 +1,6 @@
 //! The vault: the process that holds the PIN and the keys, behind a Unix socket.
 //!
-//! [`init`] makes a deployment once, [`serve`] runs it, [`key_list`] shows what its token holds.
+//! [`init()`] makes a deployment once, [`serve()`] runs it, [`key_list`] shows what its token holds.
 //! What is said on the socket is in `tgp-vault-client`.
 //!
 //! It signs only what it composed itself, opens only what it sealed itself, and believes nothing
