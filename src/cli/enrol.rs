@@ -14,7 +14,7 @@ pub struct Enrol {
     /// The file with the enrolment code, `-` for standard input; asked for when not given
     #[arg(long, value_name = "FILE")]
     code_file: Option<PathBuf>,
-    /// The gateway, spelled as its issuer: https://host[:port]
+    /// The gateway, spelled as its issuer, `https://host:port`
     #[arg(long, value_name = "URL")]
     url: String,
     /// Where the agent will live; made by this, closed to others

@@ -5,7 +5,7 @@
 //! one tenant, and row-level security makes the others invisible. A change cannot be committed without
 //! the audit row that says who did what. The store seals and opens nothing: sealed columns arrive and
 //! leave as opaque bytes. It decides nothing either; what a decision depended on is compared once more
-//! by the [admission statement](admission).
+//! by the admission statement (`admission`).
 
 mod error;
 

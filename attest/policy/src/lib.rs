@@ -1,6 +1,6 @@
 //! The decision, pure: may this agent do this at that tool, given these facts, at this second?
 //!
-//! The gateway decides with [`decide`], an auditor replays a recorded decision with it. It reads no
+//! The gateway decides with [`decide()`], an auditor replays a recorded decision with it. It reads no
 //! clock, no store and no request: the question says what is asked, the facts say what is known with
 //! the versions they were read at, and admission checks those versions again before the [`Permit`] is
 //! used. It never fails open: there is one way to a permit, and it passes every rule.

@@ -3,7 +3,7 @@
 use tgp_request::name::{ActionName, Slug};
 use uuid::Uuid;
 
-/// A decision to allow, made by [`decide`](crate::decide) alone.
+/// A decision to allow, made by [`decide`](crate::decide()) alone.
 ///
 /// It is neither `Clone` nor constructible elsewhere: it moves into admission, which checks its
 /// versions against the store and spends it.

@@ -87,8 +87,7 @@ impl Token {
             pin: config.pin.clone(),
             start_lock: config.start_lock.clone(),
         };
-        let connection = Connection::start(&config, None)?;
-        let info = connection.info()?;
+        let (connection, info) = Connection::start(&config, None)?;
         let state = RwLock::new(State { connection: Ok(connection), generation: 1 });
         Ok(Self { shared: Arc::new(Shared { config, info, state, seats: Mutex::default(), _process: process }) })
     }
@@ -155,7 +154,7 @@ impl Shared {
         }
         state.generation += 1;
         match Connection::start(&self.config, Some(&self.info.serial)) {
-            Ok(connection) => {
+            Ok((connection, _)) => {
                 state.connection = Ok(connection);
                 Ok(())
             }
@@ -193,10 +192,16 @@ impl State {
 }
 
 impl Connection {
-    fn start(config: &TokenConfig, serial: Option<&str>) -> Result<Self, TokenError> {
+    /// All of it under the lock: a login writes the token's flags, and for that moment SoftHSM answers
+    /// C_GetTokenInfo of another process with CKR_GENERAL_ERROR.
+    fn start(config: &TokenConfig, serial: Option<&str>) -> Result<(Self, TokenInfo), TokenError> {
         let _lock = StartLock::acquire(&config.start_lock)?;
         let context = context::initialise(&config.module)?;
-        Self::log_in(&context, config, serial).inspect_err(|_| {
+        let started = Self::log_in(&context, config, serial).and_then(|connection| {
+            let info = connection.info()?;
+            Ok((connection, info))
+        });
+        started.inspect_err(|_| {
             // What is initialised must be finalised, or no later start succeeds; the failure that
             // is worth telling is the one that led here.
             let _ = context.clone().finalize();
