@@ -15,8 +15,6 @@ mod batch;
 mod cache;
 #[path = "store/constraint.rs"]
 mod constraint;
-#[path = "store/cost.rs"]
-mod cost;
 #[path = "store/fault.rs"]
 mod fault;
 #[path = "store/partition.rs"]

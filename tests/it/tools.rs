@@ -192,15 +192,15 @@ fn radicale_keeps_a_calendar_entry_behind_basic_credentials() {
     let entry = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VEVENT\r\nUID:meeting-1\r\nDTSTAMP:20261125T100000Z\r\n\
                  DTSTART:20261126T100000Z\r\nDTEND:20261126T110000Z\r\nSUMMARY:Review the vault\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
     deployment.runtime.block_on(async {
-        let reply = agent.call(&wire, "calendar", "create", "MKCALENDAR", "/bot/work/", b"").await;
+        let reply = agent.call(&wire, "calendar", "create", "MKCALENDAR", "/bot/team/", b"").await;
         assert_eq!(reply.status, 201, "{reply:?}");
         let token = agent.token(&wire, "calendar", "put").await;
-        let mut draft = agent.draft(&token, "PUT", "/t/calendar/bot/work/meeting-1.ics", entry.as_bytes());
+        let mut draft = agent.draft(&token, "PUT", "/t/calendar/bot/team/meeting-1.ics", entry.as_bytes());
         draft.set("content-type", "text/calendar; charset=utf-8");
         agent.sign(&wire, &mut draft);
         let reply = agent.send(&wire, &draft).await;
         assert_eq!(reply.status, 201, "{reply:?}");
-        let reply = agent.call(&wire, "calendar", "read", "GET", "/bot/work/meeting-1.ics", b"").await;
+        let reply = agent.call(&wire, "calendar", "read", "GET", "/bot/team/meeting-1.ics", b"").await;
         assert!(String::from_utf8_lossy(&reply.ok().body).contains("SUMMARY:Review the vault"), "{reply:?}");
     });
 }

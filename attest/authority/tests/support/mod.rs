@@ -4,6 +4,9 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use p256::SecretKey;
+use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
+use sha2::{Digest as _, Sha256};
 use tgp_authority::{
     Authorised, AuthorityError, CertifyOperator, CertifyServer, Credential, Grant, Invite, Method, NewDek, Op,
     Operation, Operator, OperatorKeyEntry, OperatorSecret, Placement, Purpose, RecordKind, Revoke, Role, Roster,
@@ -19,6 +22,13 @@ pub const TENANT: Uuid = uuid!("00000000-0000-4000-8000-000000000001");
 pub const OTHER_TENANT: Uuid = uuid!("00000000-0000-4000-8000-000000000002");
 pub const AGENT: Uuid = uuid!("6f1c1c52-6a53-4a5e-9f0e-0d5f5f5a0001");
 
+/// A test key: its scalar is the SHA-256 of an ASCII seed, so that vectors come out the same each time.
+fn secret(number: u128) -> OperatorSecret {
+    let scalar = Sha256::digest(format!("TGP test operator key {number}"));
+    let key = SecretKey::from_slice(&scalar).unwrap();
+    OperatorSecret::from_pem(&key.to_pkcs8_pem(LineEnding::LF).unwrap()).unwrap()
+}
+
 pub struct Person {
     pub id: Uuid,
     pub secret: OperatorSecret,
@@ -29,7 +39,7 @@ pub struct Person {
 impl Person {
     pub fn new(number: u128, roles: &[Role], tenants: Tenants) -> Self {
         let id = Uuid::from_u128(0x0bad_cafe_0000_4000_8000_0000_0000_0000 + number);
-        Self { id, secret: OperatorSecret::generate(), roles: roles.to_vec(), tenants }
+        Self { id, secret: secret(number), roles: roles.to_vec(), tenants }
     }
 
     pub fn entry(&self) -> Operator {

@@ -1,6 +1,11 @@
-//! What a row costs. Not a test of anything: it prints.
+//! What an admitted row costs, at 1, 16 and 64 waiting callers:
 //!
-//!     scripts/with-postgres cargo nextest run -p tgp --test store --run-ignored only --no-capture what_a_row_costs
+//!     scripts/with-postgres cargo bench --bench admission
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on should say where")]
+#![allow(dead_code, reason = "the tests' world has more in it than this needs")]
+
+#[path = "../tests/store/world.rs"]
+mod world;
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,7 +13,7 @@ use std::time::{Duration, Instant};
 use tgp::store::Entry;
 use tgp_policy::Permit;
 
-use crate::world::{World, count, spend};
+use world::{World, count, spend};
 
 /// User and system time of a process in microseconds, from /proc/<pid>/stat (100 ticks a second).
 fn cpu(pid: &str) -> u64 {
@@ -19,9 +24,8 @@ fn cpu(pid: &str) -> u64 {
     (ticks(11) + ticks(12)) * 10_000
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "measures, and prints"]
-async fn what_a_row_costs() {
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
     const ROWS: usize = 40_000;
     for waiting in [1, 16, 64] {
         let world = World::new().await;
@@ -59,7 +63,7 @@ async fn what_a_row_costs() {
         let took: Duration = begun.elapsed();
         let statements = count(&owner, "select count(distinct xmin::text) from audit where kind = 'call'").await;
         println!(
-            "{waiting:>3} waiting, {:.1} rows a statement: {:>3} µs in postgresql, {:>3} µs in the client (test build), {} rows/s",
+            "{waiting:>3} waiting, {:.1} rows a statement: {:>3} µs in postgresql, {:>3} µs in the client, {} rows/s",
             rows as f64 / statements as f64,
             (cpu(&pid) - server) / rows,
             (cpu("self") - client) / rows,
