@@ -53,6 +53,7 @@ fn a_user_who_is_not_listed_is_turned_away() {
         assert!(Instant::now() < deadline && vault.try_wait().unwrap().is_none());
         std::thread::sleep(Duration::from_millis(20));
     };
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     drop(stream.write_all(&wire::hello(Door::Calls)));
     assert!(is_closed(&mut stream));
     vault.kill().unwrap();

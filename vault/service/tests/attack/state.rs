@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use tgp_authority::{NewDek as DekOrder, Operation, Purpose};
+use tgp_authority::{NewDek as DekOrder, Operation, OperatorSecret, Purpose};
+use tgp_request::token::{Jwks, TokenKey};
 use tgp_vault_client::wire::{Inventory, NewDek};
 
 use crate::child::{self, Role};
@@ -135,6 +136,29 @@ fn another_token_under_the_same_name_is_refused() {
     copy_all(&other.path("tokens"), &at.path("tokens"));
     let said = refuses_to_start(&mut at);
     assert!(said.contains("MAC") || said.contains("pins"), "{said}");
+}
+
+#[test]
+fn one_key_exchanged_in_the_token_is_noticed() {
+    let mut at = Deployment::start();
+    let jwks: Jwks = serde_json::from_str(&at.about().jwks).unwrap();
+    let point = TokenKey::from_jwk(&jwks.keys[0]).unwrap().to_sec1();
+    at.stop();
+    // SoftHSM keeps public halves in clear: whoever has its files puts his own in their place.
+    let attackers = OperatorSecret::generate().public().to_spki_der();
+    let attackers = &attackers[attackers.len() - 65..];
+    let mut exchanged = 0;
+    for path in walk(&at.path("tokens")) {
+        let mut octets = std::fs::read(&path).unwrap();
+        if let Some(place) = octets.windows(65).position(|window| window == point) {
+            octets[place..place + 65].copy_from_slice(attackers);
+            std::fs::write(&path, octets).unwrap();
+            exchanged += 1;
+        }
+    }
+    assert_eq!(exchanged, 1);
+    let said = refuses_to_start(&mut at);
+    assert!(said.contains("token-signing.1") && said.contains("pins"), "{said}");
 }
 
 #[test]
