@@ -15,7 +15,7 @@ use super::{CliError, block_on, time};
 /// Between two questions for what is new.
 const POLL: Duration = Duration::from_millis(1000);
 /// Rows in one answer.
-const PAGE: u32 = 500;
+const PAGE: u32 = 1000;
 
 #[derive(Args)]
 pub struct Audit {
@@ -38,8 +38,8 @@ struct Tail {
     #[arg(long)]
     outcomes: bool,
     /// How many records to begin with
-    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
-    lines: usize,
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=i64::from(PAGE)))]
+    lines: u32,
     /// Begin after this record instead
     #[arg(long, value_name = "ID")]
     after: Option<i64>,
@@ -58,11 +58,14 @@ impl Tail {
     async fn run(self, output: &Output) -> Result<(), CliError> {
         let client = OperatorClient::open(&self.acting.operator).await?;
         let mut after = self.after.unwrap_or(0);
-        let first = match self.after {
+        let mut batch = match self.after {
             Some(_) => self.page(&client, Some(after), PAGE).await?,
-            None => self.page(&client, None, u32::try_from(self.lines).unwrap_or(PAGE).min(PAGE)).await?,
+            None => self.page(&client, None, self.lines.max(1)).await?,
         };
-        let mut batch = first;
+        if self.after.is_none() && self.lines == 0 {
+            // None to begin with; the newest only says where to go on.
+            after = batch.drain(..).filter_map(|row| row["id"].as_i64()).max().unwrap_or(0);
+        }
         let mut handles = Handles::default();
         loop {
             if !output.is_json() && !self.outcomes && !batch.iter().all(|row| handles.knows(row)) {

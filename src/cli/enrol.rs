@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use tgp_client::{Enrolment, Origin};
+use tgp_client::{ClientError, Enrolment, Origin, ShowMasterKey};
+use zeroize::Zeroizing;
 
-use super::output::{Output, facts};
+use super::output::{self, Output, facts};
 use super::{CliError, block_on, input, time};
 
 #[derive(Args)]
@@ -31,27 +32,26 @@ impl Enrol {
         let code = Enrolment::parse_code(&input::secret(self.code_file.as_deref(), "the enrolment code")?)?;
         let mut shown = None;
         let mut show = |key: &str| {
-            // On paper before the directory says that there is an agent.
             if output.is_json() {
-                shown = Some(key.to_owned())
-            } else {
-                println!("master key: {key}\nkeep it: it is shown this once\n")
+                shown = Some(Zeroizing::new(key.to_owned()));
+                return Ok(());
             }
+            // Shown before the directory says that there is an agent: what cannot be printed is not lost.
+            let text = Zeroizing::new(format!("master key: {key}\nkeep it: it is shown this once\n\n"));
+            output::write(text.as_bytes()).map_err(|_| ClientError::Input("the master key cannot be shown".into()))
         };
-        let show_master_key: Option<&mut dyn FnMut(&str)> =
-            if self.no_save_master_key { Some(&mut show) } else { None };
+        let show_master_key: Option<ShowMasterKey<'_>> = if self.no_save_master_key { Some(&mut show) } else { None };
         let enrolment = Enrolment { code: &code, gateway: &gateway, dir: &self.dir, show_master_key };
         let enrolled = block_on(async { Ok(tgp_client::enrol(enrolment).await?) })?;
         let dir = self.dir.display();
-        let facts_json = json!({
+        let mut facts_json = json!({
             "agent": enrolled.agent,
             "aan": enrolled.aan,
             "dir": self.dir,
             "certificate_not_after": enrolled.certificate_not_after,
         });
-        let mut facts_json = facts_json;
         if let Some(key) = &shown {
-            facts_json["master_key"] = json!(key);
+            facts_json["master_key"] = json!(key.as_str());
         }
         output.show(&facts_json, || {
             let kept = if self.no_save_master_key { "as printed above, saved nowhere" } else { "saved with the keys" };

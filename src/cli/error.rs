@@ -72,10 +72,10 @@ impl CliError {
 pub(super) fn show_usage(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
     match error.kind() {
-        DisplayHelp | DisplayVersion => {
-            print!("{error}");
-            ExitCode::SUCCESS
-        }
+        DisplayHelp | DisplayVersion => match super::output::write(error.to_string().as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
         DisplayHelpOnMissingArgumentOrSubcommand => {
             eprint!("{error}");
             ExitCode::from(2)
@@ -111,6 +111,9 @@ impl From<ClientError> for CliError {
         match error {
             ClientError::Refused(problem) => problem.into(),
             ClientError::Input(_) => Self::usage(text),
+            ClientError::MasterKeyMissing => {
+                Self::usage(text).hint("hand it in with --master-key-file FILE, `-` for standard input")
+            }
             ClientError::TooOpen { path, .. } => {
                 Self::failed(text).hint(format!("chmod go= {0}; and if others could read a key in it, make a new one", path.display()))
             }

@@ -118,7 +118,7 @@ impl Part {
         // A group of its own: Ctrl-C reaches the supervisor alone, which stops them in order.
         command.arg(verb).arg("--config").arg(config).stdin(Stdio::null()).process_group(0);
         if let Some((uid, gid)) = user {
-            command.uid(uid).gid(gid);
+            command.uid(uid).gid(gid).env_remove("HOME"); // root's, which they cannot read
         }
         let child = command.spawn().map_err(|e| CliError::failed(format!("cannot start tgp {verb}: {e}")))?;
         Ok(Self { verb, child })

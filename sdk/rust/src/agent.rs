@@ -113,7 +113,7 @@ impl Agent {
             return Ok(token);
         }
         let Some(master_key) = &self.master_key else {
-            return Err(ClientError::Input("the agent's directory holds no master key".into()));
+            return Err(ClientError::MasterKeyMissing);
         };
         let headers = token::headers(self.file.agent, master_key)?;
         let form = wanted.form(&self.resource(tool));

@@ -34,8 +34,12 @@ pub struct Enrolment<'a> {
     /// Where the agent will live.
     pub dir: &'a Path,
     /// Given, the master key is shown to it before anything says that the agent exists, and not saved.
-    pub show_master_key: Option<&'a mut dyn FnMut(&str)>,
+    /// When it fails, the enrolment is unfinished and can be run again.
+    pub show_master_key: Option<ShowMasterKey<'a>>,
 }
+
+/// Shows a master key that is not to be saved.
+pub type ShowMasterKey<'a> = &'a mut dyn FnMut(&str) -> Result<(), ClientError>;
 
 /// A new agent.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,7 +78,7 @@ pub async fn enrol(enrolment: Enrolment<'_>) -> Result<Enrolled, ClientError> {
     let file = AgentFile { version: 1, agent, aan: aan.clone(), gateway: gateway.to_string() };
     let saved = match show_master_key {
         Some(show) => {
-            show(&master_key);
+            show(&master_key)?;
             None
         }
         None => Some(master_key.as_str()),

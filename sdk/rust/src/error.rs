@@ -16,6 +16,9 @@ pub enum ClientError {
     /// A file or directory could not be used.
     #[error("{path}: {problem}")]
     File { path: PathBuf, problem: String },
+    /// It was not saved, and nobody handed it in.
+    #[error("the agent's directory holds no master key")]
+    MasterKeyMissing,
     /// Others may read what must be private.
     #[error("{path} is open to other users (mode {mode:04o})")]
     TooOpen { path: PathBuf, mode: u32 },

@@ -27,7 +27,7 @@ pub use agent::Agent;
 pub use catalogue::{Action, Tool};
 pub use certificate::{Leaf, spki_sha256_of_pem};
 pub use dir::{AgentDir, AgentFile};
-pub use enrol::{Enrolled, Enrolment, enrol};
+pub use enrol::{Enrolled, Enrolment, ShowMasterKey, enrol};
 pub use error::{ClientError, Problem};
 pub use file::{check_private, create_private_dir, replace_private, write_private};
 pub use keys::TlsKey;
