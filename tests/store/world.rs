@@ -117,8 +117,8 @@ pub async fn count(pool: &PgPool, sql: &str) -> i64 {
 
 /// A question and what is known, to be decided as often as one likes.
 pub struct Asked {
-    question: Question,
-    facts: Facts,
+    pub question: Question,
+    pub facts: Facts,
 }
 
 impl Asked {
@@ -128,17 +128,6 @@ impl Asked {
 
     pub fn permit(&self) -> Permit {
         self.decide().unwrap()
-    }
-
-    /// The same of an agent just made, whose grant has its own id.
-    fn of(&self, agent: Uuid) -> Self {
-        let (mut question, mut facts) = (self.question.clone(), self.facts.clone());
-        question.agent = agent;
-        (facts.agent.id, facts.agent.version) = (agent, 1);
-        if let Some(grant) = &mut facts.grant {
-            (grant.id, grant.agent, grant.version) = (agent, agent, 1);
-        }
-        Self { question, facts }
     }
 }
 
@@ -225,28 +214,6 @@ impl World {
         change.enrol_agent(id, &enrolment(id)).await.unwrap();
         change.commit(&self.act()).await.unwrap();
         id
-    }
-
-    /// Active agents that may do what the first may, made by the owner in one go.
-    pub async fn more_agents(&self, owner: &PgPool, count: i32) -> Vec<Asked> {
-        let ids: Vec<Uuid> = (0..count).map(|_| Uuid::new_v4()).collect();
-        sqlx::query(
-            "with a as (insert into agent (id, tenant, handle, aan, status, keyid, jwk, invitation, record)
-                        select id, $2, 'agent-' || n, lpad(n::text, 16, '0'), 'active', 'more-' || n, '{}', '{}', ''
-                        from unnest($1) with ordinality as t(id, n) returning id)
-             insert into \"grant\" (id, tenant, agent, tool, resource, actions, not_before, not_after,
-                                  statement_version, statement, record)
-             select id, $2, id, $3, $4, '{send}', 0, 99999999999, 1, '{}', '' from a",
-        )
-        .bind(&ids)
-        .bind(self.tenant)
-        .bind(&self.tool)
-        .bind(resource(&self.tool))
-        .execute(owner)
-        .await
-        .unwrap();
-        let facts = self.facts().await;
-        ids.into_iter().map(|id| facts.of(id)).collect()
     }
 
     pub fn act(&self) -> Entry {
