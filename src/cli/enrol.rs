@@ -38,7 +38,10 @@ impl Enrol {
             }
             // Shown before the directory says that there is an agent: what cannot be printed is not lost.
             let text = Zeroizing::new(format!("master key: {key}\nkeep it: it is shown this once\n\n"));
-            output::write(text.as_bytes()).map_err(|_| ClientError::Input("the master key cannot be shown".into()))
+            output::write(text.as_bytes()).map_err(|_| ClientError::File {
+                path: "standard output".into(),
+                problem: "the master key cannot be shown".into(),
+            })
         };
         let show_master_key: Option<ShowMasterKey<'_>> = if self.no_save_master_key { Some(&mut show) } else { None };
         let enrolment = Enrolment { code: &code, gateway: &gateway, dir: &self.dir, show_master_key };
