@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -57,7 +58,7 @@ pub async fn serve<A: Answer>(
     routes: Arc<A>,
     mut shutdown: Shutdown,
 ) {
-    let builder = Arc::new(protocol(limits));
+    let protocols = Arc::new(Protocols::new(limits));
     let wrapping = Arc::new(wrapping);
     let slots = Arc::new(Semaphore::new(limits.connections));
     loop {
@@ -80,7 +81,7 @@ pub async fn serve<A: Answer>(
         };
         let _ = stream.set_nodelay(true);
         let task = Task {
-            builder: Arc::clone(&builder),
+            protocols: Arc::clone(&protocols),
             wrapping: Arc::clone(&wrapping),
             routes: Arc::clone(&routes),
             shutdown: shutdown.clone(),
@@ -99,29 +100,54 @@ async fn stopped(shutdown: &mut Shutdown) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
-/// hyper's own limits stand above ours, so that ours are answered with a problem document.
-fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    let header_bytes = limits.header_bytes.saturating_mul(2);
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_headers(limits.header_fields.saturating_mul(2))
-        .max_buf_size(header_bytes.max(16 * 1024))
-        .half_close(false);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
-        .max_concurrent_streams(128)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(20));
-    builder
+/// One builder per protocol: a builder for both would wait for the first octets to tell them apart, and
+/// no timer runs meanwhile.
+struct Protocols {
+    http1: auto::Builder<TokioExecutor>,
+    http2: auto::Builder<TokioExecutor>,
+    /// hyper bounds the wait for each HTTP/1.1 header section, and none for HTTP/2's preface.
+    first_request: Duration,
+}
+
+impl Protocols {
+    /// hyper's own limits stand above ours, so that ours are answered with a problem document.
+    fn new(limits: &Limits) -> Self {
+        let header_bytes = limits.header_bytes.saturating_mul(2);
+        let mut http1 = auto::Builder::new(TokioExecutor::new()).http1_only();
+        http1
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_headers(limits.header_fields.saturating_mul(2))
+            .max_buf_size(header_bytes.max(16 * 1024))
+            .half_close(false);
+        let mut http2 = auto::Builder::new(TokioExecutor::new()).http2_only();
+        http2
+            .http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+            .max_concurrent_streams(128)
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20));
+        Self { http1, http2, first_request: limits.header_timeout }
+    }
+}
+
+/// What the handshake settled on (RFC 7301); HTTP/1.1 without it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl Protocol {
+    fn negotiated(alpn: Option<&[u8]>) -> Self {
+        if alpn == Some(b"h2") { Self::Http2 } else { Self::Http1 }
+    }
 }
 
 struct Task<A> {
-    builder: Arc<auto::Builder<TokioExecutor>>,
+    protocols: Arc<Protocols>,
     wrapping: Arc<Wrapping>,
     routes: Arc<A>,
     shutdown: Shutdown,
@@ -131,29 +157,50 @@ struct Task<A> {
 impl<A: Answer> Task<A> {
     async fn run(self, stream: TcpStream, remote: SocketAddr) {
         match &*Arc::clone(&self.wrapping) {
-            Wrapping::Plain => self.serve(stream, Connection { peer: Peer::Anonymous, remote }).await,
+            Wrapping::Plain => {
+                self.serve(stream, Protocol::Http1, Connection { peer: Peer::Anonymous, remote }).await;
+            }
             Wrapping::Tls { handshakes, trust_domain } => {
                 let Some(stream) = handshakes.accept(stream).await else { return };
-                let peer = Peer::of(stream.get_ref().1.peer_certificates(), trust_domain);
-                self.serve(stream, Connection { peer, remote }).await;
+                let session = stream.get_ref().1;
+                let peer = Peer::of(session.peer_certificates(), trust_domain);
+                let protocol = Protocol::negotiated(session.alpn_protocol());
+                self.serve(stream, protocol, Connection { peer, remote }).await;
             }
         }
     }
 
-    async fn serve<S>(mut self, stream: S, connection: Connection)
+    async fn serve<S>(mut self, stream: S, protocol: Protocol, connection: Connection)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let connection = Arc::new(connection);
         let routes = self.routes;
+        let begun = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&begun);
         let service = service_fn(move |request| {
+            seen.store(true, Ordering::Relaxed);
             let (routes, connection) = (Arc::clone(&routes), Arc::clone(&connection));
             async move { Ok::<_, Infallible>(routes.answer(request, connection).await) }
         });
-        let serving = self.builder.serve_connection(TokioIo::new(stream), service);
+        let builder = match protocol {
+            Protocol::Http1 => &self.protocols.http1,
+            Protocol::Http2 => &self.protocols.http2,
+        };
+        let serving = builder.serve_connection(TokioIo::new(stream), service);
         let mut serving = std::pin::pin!(serving);
+        let silent = async {
+            tokio::time::sleep(self.protocols.first_request).await;
+            if protocol == Protocol::Http1 || begun.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
         let ended = tokio::select! {
             ended = serving.as_mut() => ended,
+            () = silent => {
+                tracing::debug!("a connection brought no request in time");
+                return;
+            }
             () = stopped(&mut self.shutdown) => {
                 serving.as_mut().graceful_shutdown();
                 serving.await
