@@ -37,6 +37,9 @@ use crate::verify::Denied;
 /// A roster of 256 operators and its statements fit.
 const BODY_LIMIT: usize = 1024 * 1024;
 
+/// What is read before anybody is authenticated: one certificate request and one statement.
+const UNAUTHENTICATED_BODY_LIMIT: usize = 64 * 1024;
+
 pub struct OperatorRoutes {
     pub gateway: Arc<Gateway>,
     pub certificate: Arc<ServerCertificate>,
@@ -96,12 +99,12 @@ impl OperatorRoutes {
         if path == "/v1/about" && parts.method == Method::GET {
             return Ok(self.about().await);
         }
-        let reads = async || {
-            let body = read_body(&parts.headers, body, BODY_LIMIT, limits.body_timeout).await;
+        let reads = async |limit| {
+            let body = read_body(&parts.headers, body, limit, limits.body_timeout).await;
             body.map(|body| Zeroizing::new(body.to_vec()))
         };
         if path == "/v1/operator/certificates" && parts.method == Method::POST {
-            let body = reads().await.map_err(Denied::counted)?;
+            let body = reads(UNAUTHENTICATED_BODY_LIMIT).await.map_err(Denied::counted)?;
             return self.certify_operator(request_id, &body).await;
         }
 
@@ -120,7 +123,7 @@ impl OperatorRoutes {
             detail: Some(json!({ "act": format!("{} {path}", parts.method) })),
             ..Entry::new(request_id, Kind::Operator, DEFAULT)
         };
-        let body = reads().await.map_err(|refusal| Denied::row(&entry, refusal))?;
+        let body = reads(BODY_LIMIT).await.map_err(|refusal| Denied::row(&entry, refusal))?;
         let query = query(path_and_query(&parts)).map_err(|refusal| Denied::row(&entry, refusal))?;
         let act = Act { request_id, operator, roster, method: parts.method.clone(), query, body };
         self.act(&path, &act).await.map_err(|refusal| Denied::row(&entry, refusal))
