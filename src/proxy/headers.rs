@@ -91,6 +91,10 @@ pub fn upstream(received: &HeaderMap, injected: Option<&HeaderName>) -> HeaderMa
 pub fn downstream(received: HeaderMap) -> HeaderMap {
     let named = named_by_connection(&received);
     let mut out = received;
+    // RFC 9112 §6.3: transfer coding overrides the length, which the next hop would else believe.
+    if out.contains_key(header::TRANSFER_ENCODING) {
+        out.remove(header::CONTENT_LENGTH);
+    }
     for name in HOP_BY_HOP.iter().chain(NOT_DOWN) {
         out.remove(*name);
     }
@@ -209,6 +213,13 @@ mod tests {
         let mut names: Vec<_> = out.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["content-type", "etag", "location"]);
+    }
+
+    #[test]
+    fn a_reply_with_a_transfer_coding_loses_its_length() {
+        let chunked = map(&[("transfer-encoding", "chunked"), ("content-length", "3")]);
+        assert!(downstream(chunked).is_empty());
+        assert!(downstream(map(&[("content-length", "3")])).contains_key("content-length"));
     }
 
     #[test]
