@@ -9,11 +9,11 @@ use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::answer::{admissible, content, finish, json as answer_json, path_and_query};
+use super::answer::{admissible, content, finish, json as answer_json, path_and_query, secret_json};
 use super::failures::FailureLimit;
 use super::listen::{Answer, Connection};
 use super::metrics::Metrics;
@@ -125,11 +125,14 @@ impl AgentRoutes {
 
     /// `/oauth2/*` answer in RFC 6749's terms.
     async fn token(&self, exchange: Exchange) -> Response<Body> {
-        let request_id = exchange.request_id;
+        let (request_id, remote) = (exchange.request_id, exchange.connection.remote.ip());
         let mut way = None;
         match self.issue(exchange, &mut way).await {
             Ok(response) => response,
             Err((denied, name)) => {
+                if denied.counts_against_address() {
+                    self.failures.note(remote, self.gateway.now());
+                }
                 let code = denied.code();
                 let refusal = denied.settle(&self.gateway.admission).await;
                 // What could not be recorded is answered as that, whatever it was.
@@ -156,7 +159,8 @@ impl AgentRoutes {
             method: Some(parts.method.to_string()),
             ..Entry::new(request_id, Kind::Token, agent.tenant)
         };
-        let row = |refusal: Refusal| (Denied::row(&entry, refusal), None);
+        // Until the vault has checked the master key, only the certificate speaks for the agent.
+        let row = |refusal: Refusal| (Denied::early(&entry, refusal), None);
         let presented = Presented::parse(&parts.headers).map_err(row)?;
         if presented.agent != agent.id {
             let detail = "the certificate and the client credentials name different agents";
@@ -168,7 +172,7 @@ impl AgentRoutes {
             return Err(row(Refusal::new(Code::RequestMalformed, "send application/x-www-form-urlencoded")));
         }
         let asked = Asked::parse(&form, &agent.id.to_string())
-            .map_err(|OauthRefusal { error, refusal }| (Denied::row(&entry, refusal), Some(error)))?;
+            .map_err(|OauthRefusal { error, refusal }| (Denied::early(&entry, refusal), Some(error)))?;
         *way = Some(asked.way);
         let entry = Entry {
             tool: Some(asked.tool.to_string()),
@@ -176,21 +180,21 @@ impl AgentRoutes {
             ..entry
         };
         let token = issue::token(gateway, agent, presented, &asked, entry).await.map_err(plain)?.into_inner();
-        let mut reply = json!({
-            "access_token": token.expose_text(),
-            "token_type": "Bearer",
-            "expires_in": token.expires_in,
-            "scope": token.scope,
-        });
-        if asked.way == Way::Details {
-            reply["authorization_details"] = json!([{
-                "type": "tgp_tool",
-                "locations": [token.resource],
-                "actions": token.actions,
-                "identifier": token.tool,
-            }]);
-        }
-        let mut response = answer_json(StatusCode::OK, &reply);
+        let reply = TokenReply {
+            access_token: token.expose_text(),
+            token_type: "Bearer",
+            expires_in: token.expires_in,
+            scope: &token.scope,
+            authorization_details: (asked.way == Way::Details).then(|| {
+                json!([{
+                    "type": "tgp_tool",
+                    "locations": [token.resource],
+                    "actions": token.actions,
+                    "identifier": token.tool,
+                }])
+            }),
+        };
+        let mut response = secret_json(StatusCode::OK, &reply);
         response.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
         Ok(response)
     }
@@ -198,14 +202,14 @@ impl AgentRoutes {
     async fn enrol(&self, exchange: Exchange) -> Result<Response<Body>, Denied> {
         let (signed, _) = self.read_signed(exchange).await.map_err(Denied::counted)?;
         let enrolled = enrol::enrol(&self.gateway, &signed.borrow()).await?;
-        let reply = json!({
-            "agent": enrolled.facts.agent,
-            "aan": enrolled.facts.aan,
-            "certificate_chain": enrolled.certificate.chain,
-            "ca_bundle": enrolled.ca_bundle,
-            "master_key": enrolled.master_key.expose_text().unwrap_or_default(),
-        });
-        Ok(answer_json(StatusCode::CREATED, &reply))
+        let reply = EnrolmentAnswer {
+            agent: enrolled.facts.agent,
+            aan: &enrolled.facts.aan,
+            certificate_chain: &enrolled.certificate.chain,
+            ca_bundle: &enrolled.ca_bundle,
+            master_key: enrolled.master_key.expose_text().unwrap_or_default(),
+        };
+        Ok(secret_json(StatusCode::CREATED, &reply))
     }
 
     async fn certificates(&self, exchange: Exchange) -> Result<Response<Body>, Denied> {
@@ -270,10 +274,12 @@ impl AgentRoutes {
 
     async fn proxy(&self, exchange: Exchange, admissible: Result<(), Refusal>) -> Result<Response<Body>, Denied> {
         let agent = self.certified(&exchange).await?;
-        let Exchange { request_id, connection: _, parts, body } = exchange;
+        let Exchange { request_id, connection, parts, body } = exchange;
+        let certificate_not_after = connection.peer.not_after();
         let path_and_query = path_and_query(&parts).to_owned();
         let Parts { method, headers, .. } = parts;
-        call::call(&self.gateway, Call { request_id, agent, admissible, method, path_and_query, headers, body }).await
+        let call = Call { request_id, agent, certificate_not_after, admissible, method, path_and_query, headers, body };
+        call::call(&self.gateway, call).await
     }
 
     async fn certified(&self, exchange: &Exchange) -> Result<Arc<Agent>, Denied> {
@@ -288,6 +294,26 @@ impl AgentRoutes {
         let target_uri = format!("{}{}", self.gateway.config.issuer, path_and_query(&parts));
         Ok((OwnedSigned { request_id, parts, target_uri, content }, connection))
     }
+}
+
+/// RFC 6749 §5.1; borrowed, so that the token is copied into nothing but the answer.
+#[derive(Serialize)]
+struct TokenReply<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: i64,
+    scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_details: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct EnrolmentAnswer<'a> {
+    agent: Uuid,
+    aan: &'a str,
+    certificate_chain: &'a str,
+    ca_bundle: &'a str,
+    master_key: &'a str,
 }
 
 struct OwnedSigned {

@@ -2,15 +2,20 @@
 //! finished.
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode, Version};
 use serde::Serialize;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::config::{Limits, Origin};
 use crate::proxy::headers;
 use crate::refusal::{Advice, Code, Refusal};
+
+/// The longest answer with a secret in it: a chain of certificates beside a master key.
+const SECRET_ROOM: usize = 32 * 1024;
 
 /// Bounds, framing and target, before anything else is looked at.
 pub fn admissible(parts: &Parts, limits: &Limits, origin: &Origin) -> Result<(), Refusal> {
@@ -48,6 +53,19 @@ pub fn path_and_query(parts: &Parts) -> &str {
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(body) => content(status, "application/json", body),
+        Err(error) => {
+            tracing::error!(%error, "an answer does not serialise");
+            content(StatusCode::INTERNAL_SERVER_ERROR, "application/json", b"{}".to_vec())
+        }
+    }
+}
+
+/// A JSON answer that holds a secret: its octets are wiped once they have been sent.
+pub fn secret_json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    // Room for all of it, so that no outgrown copy stays behind.
+    let mut body = Zeroizing::new(Vec::with_capacity(SECRET_ROOM));
+    match serde_json::to_writer(&mut *body, value) {
+        Ok(()) => content(status, "application/json", Bytes::from_owner(body)),
         Err(error) => {
             tracing::error!(%error, "an answer does not serialise");
             content(StatusCode::INTERNAL_SERVER_ERROR, "application/json", b"{}".to_vec())

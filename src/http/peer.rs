@@ -66,6 +66,14 @@ impl Peer {
         }
     }
 
+    /// When the certificate ends, for those who judge it again; nobody's has ended already.
+    pub fn not_after(&self) -> i64 {
+        match self {
+            Self::Anonymous | Self::Unusable(_) => i64::MIN,
+            Self::Certified(certificate) => certificate.not_after,
+        }
+    }
+
     fn current(&self, now: i64) -> Result<&PeerCertificate, Refusal> {
         match self {
             Self::Anonymous => Err(Refusal::new(

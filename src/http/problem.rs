@@ -79,12 +79,13 @@ pub fn problem(issuer: &Origin, request_id: Uuid, refusal: &Refusal) -> Response
 /// RFC 6750 §3.
 fn challenge(refusal: &Refusal) -> Option<HeaderValue> {
     match (refusal.code, &refusal.advice) {
-        (Code::TokenMissing | Code::SignatureMissing, _) => Some(HeaderValue::from_static("Bearer")),
         (Code::TokenInvalid, _) => Some(HeaderValue::from_static("Bearer error=\"invalid_token\"")),
         (Code::ScopeInsufficient, Some(Advice::Scope(scope))) => {
             HeaderValue::from_str(&format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"")).ok()
         }
         (Code::ScopeInsufficient, _) => Some(HeaderValue::from_static("Bearer error=\"insufficient_scope\"")),
+        // RFC 9110 §15.5.2: a 401 names a scheme.
+        (code, _) if status(code) == StatusCode::UNAUTHORIZED => Some(HeaderValue::from_static("Bearer")),
         _ => None,
     }
 }

@@ -23,8 +23,8 @@ use uuid::Uuid;
 use super::client::UpstreamError;
 use super::credential::{Claim, Credential};
 use super::headers;
-use super::reply::{Record, Reply};
-use crate::admission::{AdmissionError, Entry, Kind, Outcome, Recorded, Spend};
+use super::reply::{Ending, Reply};
+use crate::admission::{AdmissionError, Entry, Kind, Recorded, Spend};
 use crate::gateway::Gateway;
 use crate::refusal::{Advice, Code, Refusal};
 use crate::store::agent::Agent;
@@ -41,6 +41,8 @@ pub struct Call<B = Incoming> {
     pub request_id: Uuid,
     /// Whom the certificate names.
     pub agent: Arc<Agent>,
+    /// When the certificate ends: the body may take longer than it lasts.
+    pub certificate_not_after: i64,
     /// What the listener found of bounds and framing.
     pub admissible: Result<(), Refusal>,
     pub method: Method,
@@ -78,7 +80,7 @@ impl<'a> Place<'a> {
 
 /// Verifies, decides, records, forwards.
 pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denied> {
-    let Call { request_id, agent, admissible, method, path_and_query, headers, body } = call;
+    let Call { request_id, agent, certificate_not_after, admissible, method, path_and_query, headers, body } = call;
     let place = Place::of(&path_and_query).ok_or_else(|| Denied::counted(tool_unknown("")))?;
     let now = gateway.now();
     let target_uri = format!("{}{path_and_query}", gateway.config.issuer);
@@ -122,40 +124,33 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
     let request = head.body(&content).map_err(|refusal| Denied::row(&entry, refusal))?;
 
     // Tool, audience, action, decision, admission.
-    let (permit, tool, agent) = admit(gateway, &request, &token, agent, &place, entry).await?;
+    let evidence = Evidence { request: &request, token: &token, certificate_not_after };
+    let (permit, tool, agent) = admit(gateway, &evidence, agent, &place, entry).await?;
 
-    // From here on the decision is on record, and was yes.
-    let failed = |refusal: Refusal| {
-        let outcome = Outcome {
-            request_id,
-            tenant: agent.tenant,
-            status: None,
-            bytes: 0,
-            digest: None,
-            error: Some(refusal.code.as_str()),
-        };
-        Denied::outcome(outcome, refusal)
+    // From here on the decision is on record, and was yes: however this ends is recorded too.
+    let ending = Ending::new(gateway.admission.clone(), request_id, agent.tenant);
+    let mut watched = gateway.streams.watch(agent.id);
+    let exchange = async {
+        let credential = draw(gateway, permit, &agent, &tool, &request, &headers).await?;
+        let upstream = forward(credential, &tool, &method, &place, &headers, content)?;
+        let sent = gateway.upstreams.send(upstream, tool.reach).await;
+        sent.map_err(|error| unreachable_upstream(&error))
     };
-    let credential = draw(gateway, permit, &agent, &tool, &request, &headers).await.map_err(failed)?;
-    let upstream = forward(credential, &tool, &method, &place, &headers, content).map_err(failed)?;
-    let reply =
-        gateway.upstreams.send(upstream, tool.reach).await.map_err(|error| failed(unreachable_upstream(&error)))?;
-
-    let (parts, body) = reply.into_parts();
+    // A freeze ends the wait for a reply as it ends a reply.
+    let reply = tokio::select! {
+        reply = exchange => reply,
+        code = watched.cut() => Err(Refusal::new(code, "the agent was stopped while the tool was working")),
+    };
+    let (parts, body) = match reply {
+        Ok(reply) => reply.into_parts(),
+        Err(refusal) => return Err(ending.failed(refusal)),
+    };
     if parts.status.is_informational() {
-        return Err(failed(Refusal::new(
-            Code::UpstreamBroken,
-            "the upstream changed protocols, which nobody asked for",
-        )));
+        let refusal = Refusal::new(Code::UpstreamBroken, "the tool changed protocols, which nobody asked for");
+        return Err(ending.failed(refusal));
     }
-    let record = Record {
-        admission: gateway.admission.clone(),
-        request_id,
-        tenant: agent.tenant,
-        status: parts.status.as_u16(),
-    };
-    let watched = gateway.streams.watch(agent.id);
-    let body = Reply::new(body, record, gateway.config.upstream.idle_timeout, watched);
+    let idle_timeout = gateway.config.upstream.idle_timeout;
+    let body = Reply::new(body, parts.status.as_u16(), ending, idle_timeout, watched);
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = parts.status;
     *response.headers_mut() = headers::downstream(parts.headers);
@@ -250,17 +245,41 @@ where
 
 type Admitted = (Recorded<Permit>, Arc<ReadyTool>, Arc<Agent>);
 
+/// What was verified, and until when it holds.
+struct Evidence<'a> {
+    request: &'a VerifiedRequest,
+    token: &'a VerifiedToken,
+    certificate_not_after: i64,
+}
+
+impl Evidence<'_> {
+    /// Everything was in time when the request began; its body may have taken half a minute since.
+    fn check_time(&self, now: i64) -> Result<(), Refusal> {
+        let Self { request, token, certificate_not_after } = self;
+        if now >= request.expires() {
+            return Err(Refusal::new(Code::SignatureExpired, "the signature has expired; sign again"));
+        }
+        token.check_time(now).map_err(tgp_request::Refusal::from)?;
+        if now >= *certificate_not_after {
+            let detail = "the certificate has expired; renew it and connect again";
+            return Err(Refusal::new(Code::CertificateInvalid, detail));
+        }
+        Ok(())
+    }
+}
+
 /// Decides on current facts, and again when admission knows newer ones.
 async fn admit(
     gateway: &Gateway,
-    request: &VerifiedRequest,
-    token: &VerifiedToken,
+    evidence: &Evidence<'_>,
     mut agent: Arc<Agent>,
     place: &Place<'_>,
     mut entry: Entry,
 ) -> Result<Admitted, Denied> {
+    let Evidence { request, token, .. } = *evidence;
     let spend = Spend::request(request.keyid(), request.nonce_digest(), request.created(), request.expires());
     for _ in 0..DECISIONS {
+        evidence.check_time(gateway.now()).map_err(|refusal| Denied::row(&entry, refusal))?;
         let tool =
             find_tool(gateway, place.slug, agent.tenant).await.map_err(|refusal| Denied::row(&entry, refusal))?;
         entry.action = tool.manifest.action(request.method(), place.path()).map(ToString::to_string);

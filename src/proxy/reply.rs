@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::streams::Watched;
 use crate::admission::{Admission, Outcome};
-use crate::refusal::Code;
+use crate::refusal::{Code, Refusal};
+use crate::verify::Denied;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -29,35 +30,56 @@ enum Cut {
     Broken(#[source] BoxError),
 }
 
-/// Records one outcome, once: at the end, or when it is dropped before.
-struct Tally {
+/// How a forwarded request ends: recorded once, at its end, or when it is dropped before. It begins
+/// when the decision is on record, so that no allowed request is left without an outcome because its
+/// caller went away.
+pub struct Ending {
     admission: Admission,
     request_id: Uuid,
     tenant: Uuid,
-    status: u16,
+    status: Option<u16>,
     bytes: u64,
     digest: Sha256,
     recorded: bool,
 }
 
-impl Tally {
+impl Ending {
+    pub fn new(admission: Admission, request_id: Uuid, tenant: Uuid) -> Self {
+        Self { admission, request_id, tenant, status: None, bytes: 0, digest: Sha256::new(), recorded: false }
+    }
+
+    /// The request failed before its reply began: what is due before the refusal is answered.
+    pub fn failed(mut self, refusal: Refusal) -> Denied {
+        self.recorded = true;
+        let outcome = Outcome {
+            request_id: self.request_id,
+            tenant: self.tenant,
+            status: None,
+            bytes: 0,
+            digest: None,
+            error: Some(refusal.code.as_str()),
+        };
+        Denied::outcome(outcome, refusal)
+    }
+
     fn end(&mut self, error: Option<&'static str>) {
         if std::mem::replace(&mut self.recorded, true) {
             return;
         }
+        let digest = self.status.map(|_| std::mem::take(&mut self.digest).finalize().into());
         let outcome = Outcome {
             request_id: self.request_id,
             tenant: self.tenant,
-            status: Some(self.status),
+            status: self.status,
             bytes: self.bytes,
-            digest: Some(std::mem::take(&mut self.digest).finalize().into()),
+            digest,
             error,
         };
         record(self.admission.clone(), outcome);
     }
 }
 
-impl Drop for Tally {
+impl Drop for Ending {
     fn drop(&mut self) {
         // The agent went away, or the connection did: what it got until then is on record.
         self.end(Some("agent-gone"));
@@ -65,7 +87,7 @@ impl Drop for Tally {
 }
 
 /// Spawned: whoever reads the reply does not wait for its record.
-pub fn record(admission: Admission, outcome: Outcome) {
+fn record(admission: Admission, outcome: Outcome) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
     runtime.spawn(async move {
         let request_id = outcome.request_id;
@@ -78,34 +100,26 @@ pub fn record(admission: Admission, outcome: Outcome) {
 /// The reply's body.
 pub struct Reply<B> {
     inner: B,
-    tally: Tally,
+    ending: Ending,
     idle: Pin<Box<Sleep>>,
     idle_timeout: Duration,
     watched: Watched,
-}
-
-/// Whose reply it is.
-pub struct Record {
-    pub admission: Admission,
-    pub request_id: Uuid,
-    pub tenant: Uuid,
-    pub status: u16,
+    cut: bool,
 }
 
 impl<B: Body> Reply<B> {
-    pub fn new(inner: B, record: Record, idle_timeout: Duration, watched: Watched) -> Self {
-        let Record { admission, request_id, tenant, status } = record;
-        let mut tally =
-            Tally { admission, request_id, tenant, status, bytes: 0, digest: Sha256::new(), recorded: false };
+    pub fn new(inner: B, status: u16, mut ending: Ending, idle_timeout: Duration, watched: Watched) -> Self {
+        ending.status = Some(status);
         // Nobody polls a body that has ended before it began.
         if inner.is_end_stream() {
-            tally.end(None);
+            ending.end(None);
         }
-        Self { inner, tally, idle: Box::pin(tokio::time::sleep(idle_timeout)), idle_timeout, watched }
+        Self { inner, ending, idle: Box::pin(tokio::time::sleep(idle_timeout)), idle_timeout, watched, cut: false }
     }
 
     fn cut(&mut self, code: Code, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.tally.end(Some(code.as_str()));
+        self.cut = true;
+        self.ending.end(Some(code.as_str()));
         Poll::Ready(Some(Err(cut.into())))
     }
 }
@@ -120,6 +134,9 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
+        if this.cut {
+            return Poll::Ready(None);
+        }
         if let Poll::Ready(code) = this.watched.poll_cut(cx) {
             return this.cut(code, Cut::Agent);
         }
@@ -128,17 +145,17 @@ where
                 let deadline = Instant::now() + this.idle_timeout;
                 this.idle.as_mut().reset(deadline);
                 if let Some(data) = frame.data_ref() {
-                    this.tally.bytes += data.len() as u64;
-                    this.tally.digest.update(data);
+                    this.ending.bytes += data.len() as u64;
+                    this.ending.digest.update(data);
                 }
                 if this.inner.is_end_stream() {
-                    this.tally.end(None);
+                    this.ending.end(None);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => this.cut(Code::UpstreamBroken, Cut::Broken(error.into())),
             Poll::Ready(None) => {
-                this.tally.end(None);
+                this.ending.end(None);
                 Poll::Ready(None)
             }
             Poll::Pending => match this.idle.as_mut().poll(cx) {
@@ -150,7 +167,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         // The end is only known here once it is recorded.
-        self.tally.recorded && self.inner.is_end_stream()
+        self.ending.recorded && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

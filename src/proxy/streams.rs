@@ -47,6 +47,11 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// Waits until the agent may no longer act.
+    pub async fn cut(&mut self) -> Code {
+        self.cut.as_mut().await
+    }
+
     /// Ready when the agent may no longer act.
     pub fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Code> {
         self.cut.as_mut().poll(cx)

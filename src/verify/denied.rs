@@ -53,11 +53,6 @@ impl Denied {
         self.refusal.code
     }
 
-    /// Changes what will be answered; what is due stays.
-    pub fn map(self, change: impl FnOnce(Refusal) -> Refusal) -> Self {
-        Self { refusal: change(self.refusal), due: self.due }
-    }
-
     /// Whether such refusals are limited per address.
     pub fn counts_against_address(&self) -> bool {
         matches!(self.due, Due::Count | Due::Early(_)) && self.refusal.code != Code::RateLimited

@@ -68,7 +68,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    fn tls(&self, certificate: Option<&Certificate>) -> ClientConfig {
+    pub fn tls(&self, certificate: Option<&Certificate>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         for der in CertificateDer::pem_file_iter(&self.ca).expect("ca file") {
             roots.add(der.expect("ca certificate")).expect("a root");
