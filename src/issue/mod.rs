@@ -71,11 +71,15 @@ pub async fn token(
             .await
             .map_err(|error| Denied::row(&entry, error))?;
         let (permit, grant) = permit(gateway, &agent, tool.as_deref(), &grants, asked)
-            .map_err(|denial| Denied::row(&entry, decide::refusal(&denial, &asked.tool)))?;
+            .map_err(|denial| Denied::early(&entry, decide::refusal(&denial, &asked.tool)))?;
         entry.grant = Some(grant.id);
 
         let (token, unrecorded) = match mint(gateway, &agent, grant, &permit, &presented).await {
             Ok(minted) => minted,
+            // The master key did not hold, or the vault did not come to it.
+            Err(refusal) if matches!(refusal.code, Code::CodeInvalid | Code::GrantMissing) => {
+                return Err(Denied::early(&entry, refusal));
+            }
             Err(refusal) => return Err(Denied::row(&entry, refusal)),
         };
         entry.jti = Some(token);
