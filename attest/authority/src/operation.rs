@@ -146,7 +146,7 @@ pub enum Method {
 pub struct Grant {
     /// The grant's UUID.
     pub grant: Uuid,
-    /// From 1; a higher version replaces a lower one.
+    /// From 1 to 4294967294 (a revocation needs a number above); a higher version replaces a lower one.
     pub version: u32,
     /// The tenant of grant, agent and tool.
     pub tenant: Uuid,
@@ -174,7 +174,7 @@ pub struct Credential {
     pub tool: Slug,
     /// The tool's resource.
     pub resource: String,
-    /// From 1; a higher version replaces a lower one.
+    /// From 1 to 4294967294 (a revocation needs a number above); a higher version replaces a lower one.
     pub version: u32,
     /// Upstream origins that may see the secret; 1 to 16, each once.
     pub origins: Vec<String>,
@@ -369,7 +369,7 @@ impl Grant {
     fn within_bounds(&self) -> Result<(), AuthorityError> {
         let Self { grant, version, tenant: _, agent: _, tool: _, resource, actions, not_before, not_after } = self;
         require(!grant.is_nil(), "grant is nil")?;
-        require(*version >= 1, "version must be at least 1")?;
+        require((1..u32::MAX).contains(version), "version must be 1 to 4294967294")?;
         require(valid_resource(resource), "resource is not a URL in its one spelling")?;
         bounded("actions", actions, 64)?;
         time("not_before", *not_before)?;
@@ -381,7 +381,7 @@ impl Grant {
 impl Credential {
     fn within_bounds(&self) -> Result<(), AuthorityError> {
         let Self { tenant: _, tool: _, resource, version, origins, placement: _, secret_sha256 } = self;
-        require(*version >= 1, "version must be at least 1")?;
+        require((1..u32::MAX).contains(version), "version must be 1 to 4294967294")?;
         require(valid_resource(resource), "resource is not a URL in its one spelling")?;
         bounded("origins", origins, 16)?;
         require(origins.iter().all(|origin| valid_origin(origin)), "an origin is not in its one spelling")?;
@@ -406,8 +406,10 @@ fn require(holds: bool, why: &str) -> Result<(), AuthorityError> {
 
 /// 1 to `max` items, no two equal.
 fn bounded<T: PartialEq>(name: &str, items: &[T], max: usize) -> Result<(), AuthorityError> {
-    let unique = (1..items.len()).all(|place| !items[..place].contains(&items[place]));
-    require((1..=max).contains(&items.len()) && unique, &format!("{name} must be 1 to {max}, each once"))
+    // The length first: comparing all pairs of an unsigned list of any length would be somebody's lever.
+    let fits = (1..=max).contains(&items.len());
+    let unique = || (1..items.len()).all(|place| !items[..place].contains(&items[place]));
+    require(fits && unique(), &format!("{name} must be 1 to {max}, each once"))
 }
 
 fn time(name: &str, seconds: i64) -> Result<(), AuthorityError> {

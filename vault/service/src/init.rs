@@ -110,6 +110,7 @@ pub fn init(options: InitOptions) -> Result<InitReport, VaultError> {
         spent: Default::default(),
         forgotten_until: 0,
         enrolments: Default::default(),
+        enrolled: Default::default(),
         horizon: 0,
     };
     let report = InitReport {

@@ -26,6 +26,8 @@ pub(crate) struct Proof<'a> {
 
 pub(crate) struct Proofs {
     horizon: i64,
+    /// Whatever expired by then has been forgotten: a clock that was read earlier does not bring it back.
+    forgotten_until: i64,
     seen: HashSet<[u8; 32]>,
     by_expiry: BTreeMap<i64, Vec<[u8; 32]>>,
 }
@@ -33,7 +35,7 @@ pub(crate) struct Proofs {
 impl Proofs {
     /// A memory that begins after `horizon`.
     pub(crate) fn since(horizon: i64) -> Self {
-        Proofs { horizon, seen: HashSet::new(), by_expiry: BTreeMap::new() }
+        Proofs { horizon, forgotten_until: i64::MIN, seen: HashSet::new(), by_expiry: BTreeMap::new() }
     }
 
     /// Spends a proof, whose signature has been verified and whose window has been checked.
@@ -45,6 +47,9 @@ impl Proofs {
             ));
         }
         self.forget(now);
+        if proof.expires <= self.forgotten_until {
+            return Err(Failure::refused(RefusalCode::SignatureExpired, "it expired meanwhile; sign again"));
+        }
         let digest: [u8; 32] = Sha256::new()
             .chain_update(proof.keyid)
             .chain_update([0])
@@ -70,6 +75,7 @@ impl Proofs {
     }
 
     fn forget(&mut self, now: i64) {
+        self.forgotten_until = self.forgotten_until.max(now);
         while let Some(entry) = self.by_expiry.first_entry() {
             if *entry.key() > now {
                 return;
@@ -109,6 +115,14 @@ mod tests {
         assert_eq!(proofs.seen.len(), 3);
         proofs.forget(161);
         assert!(proofs.seen.is_empty() && proofs.by_expiry.is_empty());
+    }
+
+    #[test]
+    fn a_proof_that_was_forgotten_is_not_new_to_a_thread_whose_clock_was_read_earlier() {
+        let mut proofs = Proofs::since(100);
+        assert!(proofs.spend(&proof(1, 101), 160).is_ok());
+        assert!(proofs.spend(&proof(2, 150), 161).is_ok());
+        assert_eq!(code(proofs.spend(&proof(1, 101), 160)), Some(RefusalCode::SignatureExpired));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -114,8 +115,12 @@ pub(crate) fn serve(bound: &Bound, vault: &Vault, allowed: &[u32], stop: &Stop) 
             let (id, live) = (next, &live);
             next += 1;
             let work = move || {
-                if let Err(error) = connection(vault, &stream) {
-                    tracing::warn!(%error, "connection closed");
+                // A defect in one call ends its connection, not the vault, and gives its place back.
+                let served = std::panic::catch_unwind(AssertUnwindSafe(|| connection(vault, &stream)));
+                match served {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!(%error, "connection closed"),
+                    Err(_) => tracing::error!("a call panicked; its connection is closed"),
                 }
                 live.forget(id);
             };

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use tgp_authority::{Authorised, Purpose, Signed};
 use tgp_request::token::TokenKeys;
 use tgp_token::TokenSession;
@@ -135,12 +135,5 @@ pub(crate) use proof_of;
 
 /// A request's fields as the signature crate reads them.
 pub(crate) fn headers(request: &RequestEnvelope) -> Result<HeaderMap, Failure> {
-    let malformed = || Failure::refused(RefusalCode::RequestMalformed, "a field is malformed");
-    let mut map = HeaderMap::with_capacity(request.headers.len());
-    for (name, value) in &request.headers {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed())?;
-        let value = HeaderValue::from_str(value).map_err(|_| malformed())?;
-        map.try_append(name, value).map_err(|_| malformed())?;
-    }
-    Ok(map)
+    Ok(tgp_request::signature::header_map(&request.headers)?)
 }

@@ -125,6 +125,9 @@ fn has_tag(input: &Input<'_>, tag: Tag) -> bool {
 }
 
 /// The parameters that the profile knows, all present and well-formed.
+/// Five are required; each is compared with all before it.
+const MAX_PARAMETERS: usize = 32;
+
 #[derive(Debug)]
 pub(super) struct Parameters {
     pub created: i64,
@@ -135,6 +138,9 @@ pub(super) struct Parameters {
 
 impl Parameters {
     pub fn check(parameters: &[Parameter<'_>]) -> Result<Self, Refusal> {
+        if parameters.len() > MAX_PARAMETERS {
+            return Err(Refusal::signature(format!("a signature has at most {MAX_PARAMETERS} parameters")));
+        }
         let (mut created, mut expires, mut nonce, mut keyid, mut tag) = (None, None, None, None, None);
         for (index, (key, value)) in parameters.iter().enumerate() {
             let key = key.as_str();

@@ -47,9 +47,7 @@ pub(super) fn set_credential(
     let id = record.tool.as_str();
     vault.state.commit(&mut worker.session, now, |state| {
         order.spend(state)?;
-        state.check_floor(RecordKind::Credential, tenant, id, version)?;
-        state.raise_floor(RecordKind::Credential, tenant, id, version);
-        Ok(())
+        Ok(state.supersede(RecordKind::Credential, tenant, id, version)?)
     })?;
     Ok(SealedCredential {
         record: sealed,

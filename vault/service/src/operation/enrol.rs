@@ -160,6 +160,7 @@ fn check_invitation(
     match known {
         Some(known) if repeats(known, use_now) => Ok(true),
         Some(_) => Err(used()),
+        None if state.enrolled.contains(&invite.agent) => Err(used()),
         None if now >= invite.not_after => Err(expired()),
         None => Ok(false),
     }
@@ -186,7 +187,7 @@ fn uncompressed(key: &IdentityKey) -> Vec<u8> {
 
 /// Two first uses at once: the second finds the first.
 fn first_use(state: &mut State, invite: &Invite, use_now: Enrolment) -> Result<(), Failure> {
-    if state.enrolments.contains_key(&invite.agent) {
+    if state.enrolments.contains_key(&invite.agent) || !state.enrolled.insert(invite.agent) {
         return Err(used());
     }
     let id = invite.agent.to_string();

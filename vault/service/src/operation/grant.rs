@@ -34,9 +34,7 @@ pub(super) fn set_grant(worker: &mut Worker<'_>, call: SetGrant, now: i64) -> Re
     let id = grant.to_string();
     vault.state.commit(&mut worker.session, now, |state| {
         order.spend(state)?;
-        state.check_floor(RecordKind::Grant, tenant, &id, version)?;
-        state.raise_floor(RecordKind::Grant, tenant, &id, version);
-        Ok(())
+        Ok(state.supersede(RecordKind::Grant, tenant, &id, version)?)
     })?;
     Ok(SealedGrant { record: sealed, facts: record.facts() })
 }

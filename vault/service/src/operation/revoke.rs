@@ -16,9 +16,6 @@ pub(super) fn revoke(worker: &mut Worker<'_>, call: Revoke, now: i64) -> Result<
     };
     vault.state.commit(&mut worker.session, now, |state| {
         order.spend(state)?;
-        // The floor is the newest version that was seen, so the next one is above all.
-        let floor = state.floor(*kind, *tenant, id).saturating_add(1);
-        state.raise_floor(*kind, *tenant, id, floor);
-        Ok(Revoked { floor })
+        Ok(Revoked { floor: state.revoke(*kind, *tenant, id) })
     })
 }

@@ -1,6 +1,6 @@
 //! What the state file says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tgp_authority::{Authorised, RecordKind, RosterDoc};
@@ -25,7 +25,7 @@ pub(crate) struct State {
     pub ca_pem: String,
     pub server_chain_pem: String,
     pub pins: Vec<Pin>,
-    /// `kind/tenant/id` to the lowest version that is accepted.
+    /// `kind/tenant/id` to the lowest version that is accepted; of grants and credentials every one is here.
     pub floors: BTreeMap<String, u32>,
     /// Statement nonces and when each may be forgotten.
     pub spent: BTreeMap<String, i64>,
@@ -33,6 +33,8 @@ pub(crate) struct State {
     pub forgotten_until: i64,
     /// Invitations in use, by agent.
     pub enrolments: BTreeMap<Uuid, Enrolment>,
+    /// Every agent that was ever enrolled: its UUID is taken for good, in every tenant.
+    pub enrolled: BTreeSet<Uuid>,
     /// Proofs created by then are refused after a restart.
     pub horizon: i64,
 }
@@ -73,6 +75,10 @@ impl State {
     /// Spends the nonces of an operation, all or none.
     pub(crate) fn spend(&mut self, authorised: &Authorised) -> Result<(), Refusal> {
         for (nonce, until) in authorised.nonces() {
+            // Another commit may have forgotten this nonce since the statement was checked.
+            if *until <= self.forgotten_until {
+                return Err(Refusal::new(RefusalCode::StatementInvalid, "this statement has expired; sign a new one"));
+            }
             if self.spent.insert(nonce.clone(), *until).is_some() {
                 return Err(Refusal::new(
                     RefusalCode::StatementReplayed,
@@ -108,11 +114,26 @@ impl State {
         ))
     }
 
-    /// Notes that a version exists: older ones are refused from now on.
-    pub(crate) fn raise_floor(&mut self, kind: RecordKind, tenant: Uuid, id: &str, version: u32) {
-        if version > self.floor(kind, tenant, id) {
-            self.floors.insert(floor_key(kind, tenant, id), version);
+    /// A new version takes the place of all before it. One that was made or revoked before is not made again, whoever
+    /// signs it: two records of one version could be exchanged by whoever holds the database.
+    pub(crate) fn supersede(&mut self, kind: RecordKind, tenant: Uuid, id: &str, version: u32) -> Result<(), Refusal> {
+        let key = floor_key(kind, tenant, id);
+        if let Some(newest) = self.floors.get(&key).filter(|newest| version <= **newest) {
+            return Err(Refusal::new(
+                RefusalCode::RecordStale,
+                format!("version {newest} of this {} was made or revoked; sign a higher one", kind_text(kind)),
+            ));
         }
+        self.floors.insert(key, version);
+        Ok(())
+    }
+
+    /// Revokes every version there is; answers the floor.
+    pub(crate) fn revoke(&mut self, kind: RecordKind, tenant: Uuid, id: &str) -> u32 {
+        // Versions end one below the greatest number, so that there is always a floor above them.
+        let floor = self.floor(kind, tenant, id).saturating_add(1);
+        self.floors.insert(floor_key(kind, tenant, id), floor);
+        floor
     }
 }
 

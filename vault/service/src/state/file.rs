@@ -63,6 +63,10 @@ pub(super) fn read(path: &Path) -> Result<String, StateError> {
 
 /// Replaces the file in one step that survives a crash at any point.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
+    // A file that could not be read back would be the vault's last.
+    if text.len() as u64 >= LIMIT {
+        return Err(io::Error::other("the state has outgrown its file's limit"));
+    }
     let beside = beside(path);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(text.as_bytes())?;

@@ -210,7 +210,9 @@ impl Working {
         let agent = Agent::invited(at);
         let enrolled = agent.enrol(at);
         let grant = set_grant(at, &grant(at, agent.id, "mail")).unwrap();
-        Working { agent, enrolled, grant, credential: set_credential(at, &credential("mail", 1)).unwrap() }
+        // One tool, one credential, however many agents.
+        let credential = at.mail.get_or_init(|| set_credential(at, &credential("mail", 1)).unwrap());
+        Working { agent, enrolled, grant, credential: credential.clone() }
     }
 
     pub fn master_key(&self) -> &str {

@@ -1,6 +1,6 @@
 //! A deployment to attack: a token, operators, a vault process, and what a gateway would keep.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
@@ -41,6 +41,8 @@ pub struct Deployment {
     /// Record key of the other tenant.
     pub other_dek: Uuid,
     pub wrapped: Vec<wire::WrappedDek>,
+    /// The credential of `mail`, once somebody has set it.
+    pub mail: OnceCell<wire::SealedCredential>,
 }
 
 impl Deployment {
@@ -85,6 +87,7 @@ impl Deployment {
             dir,
             vault: None,
             shift: Cell::new(0),
+            mail: OnceCell::new(),
             owner,
             inviter,
             granter,

@@ -395,6 +395,25 @@ fn a_second_invitation_does_not_replace_an_agent_that_just_enrolled() {
 }
 
 #[test]
+fn an_agent_is_enrolled_once_for_good_in_every_tenant() {
+    let mut at = Deployment::start();
+    let agent = Agent::invited(&at);
+    agent.enrol(&at);
+    // Long enough for the invitation and its repeats to be forgotten.
+    at.restart_later(8 * 24 * 3600);
+    let mut other = Agent::invited(&at);
+    other.id = agent.id;
+    let again = invite(other.id, &other.code, at.now() + 60);
+    other.invitation = at.inviter.signed(&at, &Operation::Invite(again.clone()), 60);
+    let code = refused("a new invitation", at.call(other.enrol_call(&at)));
+    assert_eq!(code, RefusalCode::CodeUsed);
+    let elsewhere = tgp_authority::Invite { tenant: OTHER_TENANT, ..again };
+    other.invitation = at.outsider.signed(&at, &Operation::Invite(elsewhere), 60);
+    let code = refused("in another tenant", at.call(Enrol { dek: at.other_dek, ..other.enrol_call(&at) }));
+    assert_eq!(code, RefusalCode::CodeUsed);
+}
+
+#[test]
 fn a_replayed_enrolment_is_refused() {
     let at = Deployment::start();
     let agent = Agent::invited(&at);

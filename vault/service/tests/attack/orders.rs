@@ -212,8 +212,16 @@ fn a_credential_is_the_signed_one_or_none() {
 fn an_older_version_is_not_sealed_again() {
     let at = Deployment::start();
     set_credential(&at, &credential("mail", 3)).unwrap();
-    let code = refused("older", set_credential(&at, &credential("mail", 2)));
-    assert_eq!(code, RefusalCode::RecordStale);
+    for (what, version) in [("older", 2), ("the same again", 3)] {
+        let code = refused(what, set_credential(&at, &credential("mail", version)));
+        assert_eq!(code, RefusalCode::RecordStale, "{what}");
+    }
+    let mut order = grant(&at, Uuid::new_v4(), "mail");
+    set_grant(&at, &order).unwrap();
+    order.actions = vec!["*".parse().unwrap()];
+    assert_eq!(refused("another grant of one version", set_grant(&at, &order)), RefusalCode::RecordStale);
+    order.version = u32::MAX;
+    refused("a version that could not be revoked", set_grant(&at, &order));
 }
 
 #[test]

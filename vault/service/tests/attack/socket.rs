@@ -146,6 +146,21 @@ fn a_client_that_does_not_read_stalls_nobody_and_is_cut() {
 }
 
 #[test]
+fn a_request_of_many_fields_is_refused_and_the_vault_goes_on() {
+    let at = Deployment::start();
+    let agent = crate::actors::Agent::invited(&at);
+    for _ in 0..3 {
+        let mut call = agent.enrol_call(&at);
+        call.request.headers = vec![(String::new(), String::new()); 200_000];
+        assert!(at.call(call).is_err());
+        let mut call = agent.enrol_call(&at);
+        call.request.headers = vec![("a".to_owned(), String::new()); 200_000];
+        assert!(at.call(call).is_err());
+    }
+    agent.enrol(&at);
+}
+
+#[test]
 fn connections_are_bounded_and_come_free_again() {
     let at = Deployment::start();
     let mut held: Vec<_> = (0..64).filter_map(|_| at.connect(Door::Calls).ok()).collect();
