@@ -10,10 +10,12 @@ mod world;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use sqlx::PgPool;
 use tgp::store::Entry;
 use tgp_policy::Permit;
+use uuid::Uuid;
 
-use world::{World, count, spend};
+use world::{Asked, World, count, resource, spend};
 
 /// User and system time of a process in microseconds, from /proc/<pid>/stat (100 ticks a second).
 fn cpu(pid: &str) -> u64 {
@@ -24,6 +26,38 @@ fn cpu(pid: &str) -> u64 {
     (ticks(11) + ticks(12)) * 10_000
 }
 
+/// Active agents that may do what the first may, made by the owner in one go; each has its grant's id.
+async fn more_agents(world: &World, owner: &PgPool, count: i32) -> Vec<Asked> {
+    let ids: Vec<Uuid> = (0..count).map(|_| Uuid::new_v4()).collect();
+    sqlx::query(
+        "with a as (insert into agent (id, tenant, handle, aan, status, keyid, jwk, invitation, record)
+                    select id, $2, 'agent-' || n, lpad(n::text, 16, '0'), 'active', 'more-' || n, '{}', '{}', ''
+                    from unnest($1) with ordinality as t(id, n) returning id)
+         insert into \"grant\" (id, tenant, agent, tool, resource, actions, not_before, not_after,
+                              statement_version, statement, record)
+         select id, $2, id, $3, $4, '{send}', 0, 99999999999, 1, '{}', '' from a",
+    )
+    .bind(&ids)
+    .bind(world.tenant)
+    .bind(&world.tool)
+    .bind(resource(&world.tool))
+    .execute(owner)
+    .await
+    .unwrap();
+    let first = world.facts().await;
+    ids.into_iter()
+        .map(|id| {
+            let (mut question, mut facts) = (first.question.clone(), first.facts.clone());
+            question.agent = id;
+            (facts.agent.id, facts.agent.version) = (id, 1);
+            if let Some(grant) = &mut facts.grant {
+                (grant.id, grant.agent, grant.version) = (id, id, 1);
+            }
+            Asked { question, facts }
+        })
+        .collect()
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     const ROWS: usize = 40_000;
@@ -31,7 +65,7 @@ async fn main() {
         let world = World::new().await;
         let owner = world.database.owner().await;
         // A thousand agents: with one, the count of its live nonces would be all that is measured.
-        let agents = world.more_agents(&owner, 1000).await;
+        let agents = more_agents(&world, &owner, 1000).await;
         let admission = world.database.admission();
         let rows = if waiting == 1 { ROWS / 8 } else { ROWS };
         let one = world.permit().await;

@@ -115,6 +115,8 @@ async fn a_change_that_is_not_committed_never_happened() {
 
 #[tokio::test]
 async fn a_database_that_was_never_migrated_says_what_to_do() {
+    // Roles are the cluster's: the migration of any database makes them.
+    let _ = Database::new().await;
     let database = Database::empty().await;
     let error = Store::connect(&database.gateway_url()).await.map(drop).unwrap_err();
     assert!(error.to_string().contains("hint: run tgp migrate"), "{error}");

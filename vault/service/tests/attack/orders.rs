@@ -11,7 +11,7 @@ use tgp_vault_client::wire::{
 };
 use uuid::Uuid;
 
-use crate::actors::{Agent, Person, SALT, SECRET, credential, grant, set_credential};
+use crate::actors::{Agent, Person, SALT, SECRET, credential, grant, set_credential, set_grant};
 use crate::deployment::{Deployment, OTHER_TENANT, TENANT, other_text, refused};
 
 /// Carries an order to the call that it is for, and says only how that ended.
