@@ -199,3 +199,129 @@ impl Drop for Handshakes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use rustls::ClientConfig;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+
+    use super::*;
+
+    /// A key whose every signature takes this long, as a token's may.
+    #[derive(Debug)]
+    struct SlowKey {
+        key: Arc<dyn SigningKey>,
+        delay: Duration,
+    }
+
+    struct SlowSigner(Box<dyn Signer>, Duration);
+
+    impl std::fmt::Debug for SlowSigner {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("SlowSigner")
+        }
+    }
+
+    impl SigningKey for SlowKey {
+        fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+            Some(Box::new(SlowSigner(self.key.choose_scheme(offered)?, self.delay)))
+        }
+
+        fn algorithm(&self) -> SignatureAlgorithm {
+            self.key.algorithm()
+        }
+    }
+
+    impl Signer for SlowSigner {
+        fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+            std::thread::sleep(self.1); // the blocking call to the vault
+            self.0.sign(message)
+        }
+
+        fn scheme(&self) -> SignatureScheme {
+            self.0.scheme()
+        }
+    }
+
+    #[derive(Debug)]
+    struct One(Arc<CertifiedKey>);
+
+    impl ResolvesServerCert for One {
+        fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            Some(Arc::clone(&self.0))
+        }
+    }
+
+    fn server(delay: Duration) -> Arc<ServerConfig> {
+        let chain = certificates(include_str!("../proxy/testdata/upstream-chain.pem")).expect("a chain");
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("../proxy/testdata/upstream-key.pem")).expect("a key");
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).expect("a signing key");
+        let certified = Arc::new(CertifiedKey::new(chain, Arc::new(SlowKey { key, delay })));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        Arc::new(builder.expect("versions").with_no_client_auth().with_cert_resolver(Arc::new(One(certified))))
+    }
+
+    fn client() -> tokio_rustls::TlsConnector {
+        let mut roots = RootCertStore::empty();
+        for root in certificates(include_str!("../proxy/testdata/upstream-ca.pem")).expect("a root") {
+            roots.add(root).expect("a root");
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        Arc::new(builder.expect("versions").with_root_certificates(roots).with_no_client_auth()).into()
+    }
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (client.expect("connected"), accepted.expect("accepted").0)
+    }
+
+    // One thread for everything but handshakes: whatever blocks it is seen at once.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_slow_signature_stalls_nothing_else() {
+        let delay = Duration::from_millis(400);
+        let handshakes = Handshakes::new(server(delay), Duration::from_secs(5)).expect("a runtime");
+        let (ours, theirs) = pair().await;
+        let name = ServerName::try_from("localhost").expect("a name");
+        let handshake = async { tokio::join!(client().connect(name, ours), handshakes.accept(theirs)) };
+        let beat = async {
+            let mut worst = Duration::ZERO;
+            let start = Instant::now();
+            while start.elapsed() < delay {
+                let before = Instant::now();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                worst = worst.max(before.elapsed());
+            }
+            worst
+        };
+        let ((connected, accepted), worst) = tokio::join!(handshake, beat);
+        assert!(connected.is_ok() && accepted.is_some());
+        assert!(worst < delay / 2, "the runtime stood still for {worst:?}");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_says_nothing_is_given_up_and_holds_nobody_up() {
+        let handshakes =
+            Arc::new(Handshakes::new(server(Duration::ZERO), Duration::from_millis(500)).expect("a runtime"));
+        let mut waiting = Vec::new();
+        for _ in 0..8 {
+            let (ours, theirs) = pair().await;
+            let handshakes = Arc::clone(&handshakes);
+            let accepting = tokio::spawn(async move { handshakes.accept(theirs).await.is_none() });
+            waiting.push((ours, accepting));
+        }
+        tokio::task::yield_now().await;
+        let (ours, theirs) = pair().await;
+        let name = ServerName::try_from("localhost").expect("a name");
+        let (connected, accepted) = tokio::join!(client().connect(name, ours), handshakes.accept(theirs));
+        assert!(connected.is_ok() && accepted.is_some());
+        for (_ours, accepting) in waiting {
+            assert!(accepting.await.expect("joined"), "given up");
+        }
+    }
+}

@@ -275,4 +275,64 @@ mod tests {
         let result = upstreams.send(get(&format!("http://{nobody}/")), Reach::Private).await;
         assert!(matches!(result, Err(UpstreamError::Connect(_))), "{result:?}");
     }
+
+    /// An HTTPS server that speaks HTTP/2 when asked to, and how many connections it took.
+    async fn tls_server() -> (u16, Arc<std::sync::atomic::AtomicUsize>) {
+        use rustls::pki_types::PrivateKeyDer;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(include_bytes!("testdata/upstream-chain.pem"))
+            .collect::<Result<_, _>>()
+            .expect("a chain");
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("testdata/upstream-key.pem")).expect("a key");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("a certificate");
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        let connections = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                let service = hyper::service::service_fn(|request: Request<Incoming>| async move {
+                    let seen = format!("{:?} {}", request.version(), request.uri().path());
+                    Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from(seen))))
+                });
+                tokio::spawn(async move {
+                    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        (port, connections)
+    }
+
+    #[tokio::test]
+    async fn an_upstream_that_offers_http_2_gets_it_over_one_connection() {
+        let (port, connections) = tls_server().await;
+        let ca = concat!(env!("CARGO_MANIFEST_DIR"), "/src/proxy/testdata/upstream-ca.pem");
+        let config = config::Upstream { ca_file: Some(ca.into()), ..config() };
+        let upstreams = Upstreams::new(&config, Guard::new(vec![])).expect("pools");
+        for _ in 0..3 {
+            let uri = format!("https://localhost:{port}/messages");
+            let reply = upstreams.send(get(&uri), Reach::Private).await.expect("an answer");
+            let seen = reply.into_body().collect().await.expect("a body").to_bytes();
+            assert_eq!(seen, "HTTP/2.0 /messages");
+        }
+        assert_eq!(connections.load(std::sync::atomic::Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn an_upstream_whose_certificate_nobody_vouches_for_is_not_spoken_to() {
+        let (port, _) = tls_server().await;
+        let upstreams = Upstreams::new(&config(), Guard::new(vec![])).expect("pools");
+        let result = upstreams.send(get(&format!("https://localhost:{port}/")), Reach::Private).await;
+        assert!(matches!(result, Err(UpstreamError::Connect(_))), "{result:?}");
+    }
 }
