@@ -32,7 +32,8 @@ impl Live {
     }
 
     async fn send(&mut self, draft: &Draft) -> Reply {
-        let mut request = Request::builder().method(draft.method.as_str()).uri(&draft.target).header("host", "localhost");
+        let mut request =
+            Request::builder().method(draft.method.as_str()).uri(&draft.target).header("host", "localhost");
         *request.headers_mut().expect("no error yet") = draft.headers.clone();
         let request = request.body(Full::new(Bytes::copy_from_slice(&draft.body))).expect("a request");
         self.0.ready().await.expect("the connection lives");
@@ -166,7 +167,8 @@ fn the_token_endpoint_answers_in_the_standards_terms() {
         let token = reply.ok().json();
         assert_eq!(token["authorization_details"][0]["locations"][0], format!("{}/t/mail", wire.issuer));
         assert_eq!(token["scope"], "mail:list");
-        let draft = agent.signed(&wire, token["access_token"].as_str().expect("a token"), "GET", "/t/mail/messages", b"");
+        let draft =
+            agent.signed(&wire, token["access_token"].as_str().expect("a token"), "GET", "/t/mail/messages", b"");
         agent.send(&wire, &draft).await.ok();
 
         let (status, error, code) = outcome(anonymous(&wire, &good).await);
@@ -353,9 +355,9 @@ fn a_database_that_is_gone_forwards_nothing() {
     let token = deployment.runtime.block_on(agent.token(&wire, "mail", "list"));
     let before = deployment.stack.tool().journal().len();
     deployment.stack.postgres().stop();
-    let reply = deployment.runtime.block_on(async {
-        agent.send(&wire, &agent.signed(&wire, &token, "GET", "/t/mail/messages", b"")).await
-    });
+    let reply = deployment
+        .runtime
+        .block_on(async { agent.send(&wire, &agent.signed(&wire, &token, "GET", "/t/mail/messages", b"")).await });
     reply.refused(503, "store-unavailable");
     assert_eq!(deployment.stack.tool().journal().len(), before);
 }
