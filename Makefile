@@ -22,8 +22,8 @@ demo: setup ## the whole flow and its refusals in a temporary directory, explain
 	./target/debug/tgp demo
 
 test: setup-tests ## everything that CI tests
-	scripts/with-postgres $(TEST)
 	$(CARGO) test --workspace --doc --quiet
+	scripts/with-postgres $(TEST)
 
 check: setup ## format, lints, walls, documentation
 	$(CARGO) fmt --all --check
