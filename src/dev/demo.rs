@@ -58,6 +58,7 @@ struct Answer {
 
 /// An agent and what it has in hand, so that requests can be bent.
 struct Hand {
+    home: PathBuf,
     agent: Agent,
     identity: IdentitySecret,
     transport: Transport,
@@ -114,7 +115,7 @@ impl Demo {
         let trust = Trust::Bundle(dir.ca().map_err(problem)?);
         let transport = Transport::new(agent.issuer().clone(), &trust, Some(identity)).map_err(problem)?;
         done(&format!("{handle} is agent {}, AAN {}", agent.id(), agent.aan().grouped()));
-        Ok(Hand { agent, identity: dir.identity().map_err(problem)?, transport })
+        Ok(Hand { home, agent, identity: dir.identity().map_err(problem)?, transport })
     }
 
     fn grant(&self) -> Result<(), DevError> {
@@ -242,17 +243,10 @@ impl Demo {
     /// A fresh token, straight from the token endpoint.
     fn token(&self, hand: &Hand) -> Result<String, DevError> {
         // The SDK keeps tokens until near their end; a demonstration wants new ones.
-        let home =
-            self.directory.join(if hand.agent.id() == self.id_of("travel-bot")? { "travel-bot" } else { "other-bot" });
-        let fresh = Agent::load(&home).map_err(|e| failed("token", e.to_string()))?;
+        let fresh = Agent::load(&hand.home).map_err(|e| failed("token", e.to_string()))?;
         let (tool, action) = (name("mail")?, name("send")?);
         let token = self.runtime.block_on(fresh.token(&tool, &[action])).map_err(|e| failed("token", e.to_string()))?;
         Ok(token.expose_text().to_owned())
-    }
-
-    fn id_of(&self, handle: &str) -> Result<uuid::Uuid, DevError> {
-        let (_, file) = AgentDir::open(&self.directory.join(handle)).map_err(|e| failed("agent", e.to_string()))?;
-        Ok(file.agent)
     }
 
     fn bare(&self, token: &str, body: &str) -> Result<HeaderMap, DevError> {

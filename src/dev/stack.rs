@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use secrecy::SecretString;
+use tgp_vault::softhsm;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -122,7 +123,7 @@ impl Stack {
     /// Makes what is missing below the root and starts everything; ready for requests when it returns.
     pub fn start(options: StackOptions, runtime: &Runtime) -> Result<Self, DevError> {
         options.ports.check_free()?;
-        let module = softhsm().ok_or(DevError::Missing { what: "SoftHSM", package: "softhsm2" })?;
+        let module = softhsm::module().ok_or(DevError::Missing { what: "SoftHSM", package: "softhsm2" })?;
         let ours = std::env::current_exe().map_err(|e| DevError::start("tgp", e))?;
         let tgp = options.tgp.as_deref().unwrap_or(&ours);
         let layout = Layout::prepare(options.root.clone(), tgp, options.apart)?;
@@ -158,7 +159,7 @@ impl Stack {
 
     /// A second gateway beside the first, on the same database and vault.
     pub fn start_another_gateway(&mut self, options: &StackOptions, ports: Ports) -> Result<(), DevError> {
-        let module = softhsm().ok_or(DevError::Missing { what: "SoftHSM", package: "softhsm2" })?;
+        let module = softhsm::module().ok_or(DevError::Missing { what: "SoftHSM", package: "softhsm2" })?;
         let config = self.layout.path("tgp-2.toml");
         // Its issuer is the deployment's, whatever port it listens on.
         let text = configuration(&self.layout, &self.postgres, &module, options, ports);
@@ -414,15 +415,6 @@ fn softhsm_configuration(layout: &Layout) -> String {
         "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
         layout.path("token").display()
     )
-}
-
-fn softhsm() -> Option<PathBuf> {
-    let known = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so", "/usr/lib64/libsofthsm2.so"];
-    let fixed = known.iter().map(PathBuf::from).find(|path| path.exists());
-    fixed.or_else(|| {
-        let folders = std::fs::read_dir("/usr/lib").ok()?;
-        folders.filter_map(|f| Some(f.ok()?.path().join("softhsm/libsofthsm2.so"))).find(|path| path.exists())
-    })
 }
 
 fn run_tgp(name: &'static str, mut command: Command, args: &[&str]) -> Result<String, DevError> {

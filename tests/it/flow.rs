@@ -2,8 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use tgp_request::jwk::IdentitySecret;
+use tgp_request::signature::{Params, Tag, sign_request};
+
 use crate::support::{Deployment, Setup};
-use crate::wire::{TestAgent, Wire, now};
+use crate::wire::{TestAgent, Wire, nonce, now};
 
 /// A deployment with `travel-bot`, which may list and send mail.
 fn ready() -> (Deployment, Wire, TestAgent) {
@@ -197,15 +200,38 @@ fn an_enrolment_code_works_once_and_tells_strangers_nothing() {
         String::from_utf8_lossy(&output.stderr)
     );
     drop(agent);
-    // A code of nobody's: same answer as for a bad proof.
+    // A bad proof for an agent that was invited, and one for an agent that does not exist: one answer.
+    let invited = deployment.operator_json(&[
+        "agent",
+        "create",
+        "waiting-bot",
+        "--code-file",
+        &deployment.path("w").display().to_string(),
+    ]);
     let wire = deployment.wire();
-    let body = serde_json::json!({ "agent": uuid::Uuid::new_v4(), "csr": "x", "jwk": {} }).to_string();
-    let reply = deployment.runtime.block_on(async {
+    let answers = ["known", "unknown"].map(|which| {
+        let id = if which == "known" {
+            invited["agent"].as_str().expect("an id").to_owned()
+        } else {
+            uuid::Uuid::new_v4().to_string()
+        };
+        let (identity, code) = (IdentitySecret::generate(), IdentitySecret::generate());
+        let body = serde_json::json!({ "agent": id, "csr": "x", "jwk": identity.public().to_jwk() }).to_string();
         let mut headers = http::HeaderMap::new();
         headers.insert("content-type", http::HeaderValue::from_static("application/json"));
-        wire.send(None, "POST", "/v1/enrol", headers, body.as_bytes()).await.expect("an answer")
+        for (tag, key, label) in [(Tag::Enrol, &identity, "a"), (Tag::EnrolCode, &code, "b")] {
+            let params = Params { created: now(), expires: now() + 30, nonce: nonce() };
+            let target = format!("{}/v1/enrol", wire.issuer);
+            sign_request("POST", &target, &mut headers, body.as_bytes(), tag, key, params, label).expect("signable");
+        }
+        let reply = deployment.runtime.block_on(wire.send(None, "POST", "/v1/enrol", headers, body.as_bytes()));
+        let reply = reply.expect("an answer");
+        reply.refused(401, "code-invalid");
+        let mut json = reply.json();
+        json["request_id"] = serde_json::Value::Null;
+        json
     });
-    assert!(reply.status == 400 || reply.status == 401, "{reply:?}");
+    assert_eq!(answers[0], answers[1]);
 }
 
 #[test]

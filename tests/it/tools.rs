@@ -212,27 +212,43 @@ fn an_upstream_that_the_guard_refuses_is_never_reached() {
     let wire = deployment.wire();
     let secret = secret_file(&deployment, "s");
     let ports = deployment.stack.ports();
+    let sample = format!("http://127.0.0.1:{}", ports.tool);
+    let ours = "is one of the gateway's own listeners or its database";
+    let metadata = "is a link-local or metadata address";
     let refused = [
-        ("metadata", "http://169.254.169.254".to_owned(), true),
-        ("mapped", "http://[::ffff:169.254.169.254]".to_owned(), true),
-        ("health", format!("http://127.0.0.1:{}", ports.health), true),
-        ("operators", format!("https://127.0.0.1:{}", ports.operators), true),
-        ("ourselves", format!("https://localhost:{}", ports.gateway), true),
-        ("loopback", format!("http://127.0.0.1:{}", ports.tool), false),
+        ("metadata", "http://169.254.169.254".to_owned(), true, metadata),
+        ("mapped", "http://[::ffff:169.254.169.254]".to_owned(), true, metadata),
+        ("health", format!("http://127.0.0.1:{}", ports.health), true, ours),
+        ("operators", format!("https://127.0.0.1:{}", ports.operators), true, ours),
+        ("ourselves", format!("https://localhost:{}", ports.gateway), true, ours),
+        ("loopback", sample.clone(), false, "is a private address, which this tool does not allow"),
     ];
-    for (slug, upstream, allow_private) in refused {
+    for (slug, upstream, allow_private, reason) in refused {
         let mut add = vec!["tool", "add", slug, "--upstream", &upstream, "--action", "get=GET /{path}"];
         if allow_private {
             add.push("--allow-private");
         }
         let added = deployment.tgp(&add);
-        if !added.status.success() {
-            continue; // refused when it was added: earlier still
-        }
-        deployment.operator(&["tool", "credential", slug, "--bearer", "--secret-file", &secret]);
-        deployment.grant("probe-bot", slug, &["get"]);
-        let reply = deployment.runtime.block_on(agent.call(&wire, slug, "get", "GET", "/messages", b""));
-        reply.refused(502, "upstream-refused");
+        let said = String::from_utf8_lossy(&added.stderr);
+        assert!(!added.status.success() && said.contains(reason), "{slug}: {said}");
     }
-    assert!(deployment.stack.tool().journal().is_empty());
+    // What was allowed when it was added and is not any more is refused when it is called.
+    deployment.operator(&[
+        "tool",
+        "add",
+        "later",
+        "--upstream",
+        &sample,
+        "--allow-private",
+        "--action",
+        "get=GET /{path}",
+    ]);
+    deployment.operator(&["tool", "credential", "later", "--bearer", "--secret-file", &secret]);
+    deployment.grant("probe-bot", "later", &["get"]);
+    let call = || deployment.runtime.block_on(agent.call(&wire, "later", "get", "GET", "/messages", b""));
+    assert_eq!(call().status, 401, "the sample tool wants another credential: it was reached");
+    let reached = deployment.stack.tool().journal().len();
+    deployment.sql("postgres", "update tool set allow_private = false where slug = 'later'");
+    call().refused(502, "upstream-refused");
+    assert_eq!(deployment.stack.tool().journal().len(), reached);
 }
