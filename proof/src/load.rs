@@ -1,0 +1,177 @@
+//! Load: a number of connections, each doing the same work again as soon as it is answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::Failure;
+use crate::agent::{LoadAgent, Work};
+use crate::connection::Protocol;
+use crate::cpu::{self, Part};
+use crate::world::World;
+
+/// Before the figures count: connections, caches and plans are warm.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// One measurement of the server under load.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    pub connections: usize,
+    pub protocol: &'static str,
+    /// CPU µs per request of all server processes together.
+    pub total_cpu_us: f64,
+    pub per_process: BTreeMap<String, f64>,
+    /// CPU µs per request of the generator itself, which shares the machine.
+    pub generator_cpu_us: f64,
+    pub rps: f64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub requests: u64,
+}
+
+/// What one connection saw.
+#[derive(Default)]
+struct Seen {
+    latencies_us: Vec<u32>,
+}
+
+/// Each of `connections` connections does `work` for `length` after a warm-up. Any answer but 200 or 201 ends it all.
+pub fn measure(
+    world: &mut World,
+    agents: &[Arc<LoadAgent>],
+    work: Work,
+    protocol: Protocol,
+    connections: usize,
+    length: Duration,
+) -> Result<Measured, Failure> {
+    let parts = world.parts();
+    let (counting, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let own = Part { name: "generator", pid: std::process::id() };
+    world.runtime.block_on(async {
+        let mut tasks = JoinSet::new();
+        for n in 0..connections {
+            let agent = Arc::clone(&agents[n % agents.len()]);
+            let (counting, stop) = (Arc::clone(&counting), Arc::clone(&stop));
+            tasks.spawn(connection(agent, work, protocol, counting, stop));
+        }
+        tokio::time::sleep(WARM_UP).await;
+        counting.store(true, Ordering::Relaxed);
+        let (before, own_before, begun) = (cpu::usage(&parts), cpu::usage(std::slice::from_ref(&own)), Instant::now());
+        tokio::time::sleep(length).await;
+        counting.store(false, Ordering::Relaxed);
+        let (after, own_after, took) =
+            (cpu::usage(&parts), cpu::usage(std::slice::from_ref(&own)), begun.elapsed().as_secs_f64());
+        stop.store(true, Ordering::Relaxed);
+        let mut latencies = Vec::new();
+        while let Some(seen) = tasks.join_next().await {
+            latencies.extend(seen??.latencies_us);
+        }
+        if latencies.is_empty() {
+            return Err("no request was answered while it was measured".into());
+        }
+        latencies.sort_unstable();
+        let requests = latencies.len() as u64;
+        let per_process = cpu::per_request(&before, &after, requests);
+        let generator = cpu::per_request(&own_before, &own_after, requests);
+        Ok(Measured {
+            connections,
+            protocol: protocol.name(),
+            total_cpu_us: per_process.values().sum(),
+            per_process,
+            generator_cpu_us: generator.values().sum(),
+            rps: requests as f64 / took,
+            p50_ms: quantile_ms(&latencies, 0.5),
+            p99_ms: quantile_ms(&latencies, 0.99),
+            requests,
+        })
+    })
+}
+
+async fn connection(
+    agent: Arc<LoadAgent>,
+    work: Work,
+    protocol: Protocol,
+    counting: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+) -> Result<Seen, Failure> {
+    let mut connection = agent.connect(protocol).await?;
+    if work != Work::Token {
+        agent.take_token(&mut connection).await?;
+    }
+    let mut seen = Seen::default();
+    while !stop.load(Ordering::Relaxed) {
+        let request = agent.request(work, protocol)?;
+        let begun = Instant::now();
+        let (status, body) = connection.send(request).await?;
+        let took = begun.elapsed();
+        if status != 200 && status != 201 {
+            return Err(format!("{work:?} was answered {status}: {}", String::from_utf8_lossy(&body)).into());
+        }
+        if counting.load(Ordering::Relaxed) {
+            seen.latencies_us.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+        }
+    }
+    Ok(seen)
+}
+
+/// New connections one after the other on each of `connections` tasks: TLS with a client certificate, no request.
+pub fn measure_handshakes(
+    world: &mut World,
+    agents: &[Arc<LoadAgent>],
+    connections: usize,
+    length: Duration,
+) -> Result<Measured, Failure> {
+    let parts = world.parts();
+    let stop = Arc::new(AtomicBool::new(false));
+    let own = Part { name: "generator", pid: std::process::id() };
+    world.runtime.block_on(async {
+        let (before, own_before, begun) = (cpu::usage(&parts), cpu::usage(std::slice::from_ref(&own)), Instant::now());
+        let mut tasks = JoinSet::new();
+        for n in 0..connections {
+            let (agent, stop) = (Arc::clone(&agents[n % agents.len()]), Arc::clone(&stop));
+            tasks.spawn(async move {
+                let mut latencies = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let begun = Instant::now();
+                    drop(agent.connect(Protocol::Http1).await?);
+                    latencies.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
+                }
+                Ok::<_, Failure>(latencies)
+            });
+        }
+        tokio::time::sleep(length).await;
+        stop.store(true, Ordering::Relaxed);
+        let mut latencies = Vec::new();
+        while let Some(seen) = tasks.join_next().await {
+            latencies.extend(seen??);
+        }
+        let (after, own_after, took) =
+            (cpu::usage(&parts), cpu::usage(std::slice::from_ref(&own)), begun.elapsed().as_secs_f64());
+        latencies.sort_unstable();
+        let requests = latencies.len() as u64;
+        let per_process = cpu::per_request(&before, &after, requests);
+        let generator = cpu::per_request(&own_before, &own_after, requests);
+        Ok(Measured {
+            connections,
+            protocol: "TLS 1.3",
+            total_cpu_us: per_process.values().sum(),
+            per_process,
+            generator_cpu_us: generator.values().sum(),
+            rps: requests as f64 / took,
+            p50_ms: quantile_ms(&latencies, 0.5),
+            p99_ms: quantile_ms(&latencies, 0.99),
+            requests,
+        })
+    })
+}
+
+/// Of sorted latencies.
+fn quantile_ms(sorted_us: &[u32], q: f64) -> f64 {
+    let last = sorted_us.len().saturating_sub(1);
+    let at = ((last as f64) * q).round() as usize;
+    sorted_us.get(at).map_or(0.0, |us| f64::from(*us) / 1000.0)
+}

@@ -1,0 +1,61 @@
+//! `tgp-proof`: the commands that show what TGP claims of speed, faults and endurance, on a deployment of their own:
+//! the release binary, PostgreSQL with fsync, SoftHSM, real TLS. It measures and judges; it is no part of the product and
+//! shares with it only the signing of `tgp-request` and the stack of `tgp dev`.
+
+mod agent;
+mod bench;
+mod connection;
+mod cpu;
+mod load;
+mod raw;
+mod report;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "tgp-proof", about = "Shows what TGP claims of speed, faults and endurance")]
+struct Cli {
+    /// The binary under test
+    #[arg(long, value_name = "FILE", default_value = "target/release/tgp", global = true)]
+    tgp: PathBuf,
+    #[command(subcommand)]
+    proof: Proof,
+}
+
+#[derive(Subcommand)]
+enum Proof {
+    /// CPU per request, latency and memory, with the raw operations measured in the same run
+    Bench(bench::Bench),
+    /// The token's own operations, in a process of their own (used by bench)
+    #[command(hide = true)]
+    RawToken {
+        #[arg(long)]
+        directory: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let Cli { tgp, proof } = Cli::parse();
+    let done = match proof {
+        Proof::Bench(bench) => bench.run(&tgp),
+        Proof::RawToken { directory } => raw::token(&directory).and_then(|raw| {
+            println!("{}", serde_json::to_string(&raw)?);
+            Ok(true)
+        }),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("tgp-proof: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whatever stops a proof: it is reported and nothing else is done about it.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
