@@ -40,7 +40,7 @@ impl Bench {
             let directory = tempfile::tempdir()?;
             results.raw(raw::measure(directory.path())?);
         }
-        let mut world = World::start(tgp, |options| options)?;
+        let mut world = World::start(tgp)?;
         let agents = world.agents(self.agents)?;
         for (name, work) in [("issuance", Work::Token), ("proxied", Work::List), ("proxied_post", Work::Send)] {
             if !wanted(name) {
@@ -55,10 +55,8 @@ impl Bench {
         if wanted("handshake") {
             results.add("handshake", measure_handshakes(&mut world, &agents, 16, length)?);
         }
-        results.memory = Memory {
-            gateway_kib: rss_kib(world.stack.gateway().id()),
-            vault_kib: rss_kib(world.stack.vault().id()),
-        };
+        results.memory =
+            Memory { gateway_kib: rss_kib(world.stack.gateway().id()), vault_kib: rss_kib(world.stack.vault().id()) };
         results.write(&self.out)?;
         println!("\n{} and index.html beside it", self.out.join("results.json").display());
         Ok(true)

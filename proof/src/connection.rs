@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -71,7 +71,7 @@ impl Connection {
     }
 
     /// Sends one request and reads the whole reply.
-    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), Failure> {
+    pub async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
         let response: Response<Incoming> = match &mut self.sender {
             Sender::Http1(sender) => {
                 sender.ready().await?;
@@ -83,7 +83,7 @@ impl Connection {
             }
         };
         let (parts, body) = response.into_parts();
-        Ok((parts.status.as_u16(), body.collect().await?.to_bytes()))
+        Ok((parts.status, parts.headers, body.collect().await?.to_bytes()))
     }
 }
 

@@ -46,6 +46,18 @@ pub fn thread_ns() -> u64 {
     text.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
 }
 
+/// A process and all that descend from it, itself first.
+pub fn tree(pid: u32) -> Vec<u32> {
+    let all = processes();
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(all.iter().filter(|(_, stat)| stat.parent == parent).map(|(child, _)| *child));
+        next += 1;
+    }
+    found
+}
+
 struct Stat {
     parent: u32,
     own_us: u64,

@@ -106,9 +106,9 @@ async fn connection(
     while !stop.load(Ordering::Relaxed) {
         let request = agent.request(work, protocol)?;
         let begun = Instant::now();
-        let (status, body) = connection.send(request).await?;
+        let (status, _, body) = connection.exchange(request).await?;
         let took = begun.elapsed();
-        if status != 200 && status != 201 {
+        if !status.is_success() {
             return Err(format!("{work:?} was answered {status}: {}", String::from_utf8_lossy(&body)).into());
         }
         if counting.load(Ordering::Relaxed) {

@@ -6,9 +6,11 @@ mod agent;
 mod bench;
 mod connection;
 mod cpu;
+mod faults;
 mod load;
 mod raw;
 mod report;
+mod upstream;
 mod world;
 
 use std::path::PathBuf;
@@ -30,6 +32,11 @@ struct Cli {
 enum Proof {
     /// CPU per request, latency and memory, with the raw operations measured in the same run
     Bench(bench::Bench),
+    /// A table of faults under load: what callers see, how long until all is well, and that no promise was broken
+    Faults(faults::Faults),
+    /// Forwards a Unix socket (used by faults)
+    #[command(hide = true)]
+    Forward(faults::Forward),
     /// The token's own operations, in a process of their own (used by bench)
     #[command(hide = true)]
     RawToken {
@@ -42,6 +49,8 @@ fn main() -> ExitCode {
     let Cli { tgp, proof } = Cli::parse();
     let done = match proof {
         Proof::Bench(bench) => bench.run(&tgp),
+        Proof::Faults(faults) => faults.run(&tgp),
+        Proof::Forward(forward) => forward.run(),
         Proof::RawToken { directory } => raw::token(&directory).and_then(|raw| {
             println!("{}", serde_json::to_string(&raw)?);
             Ok(true)

@@ -16,7 +16,7 @@ pub use demo::{DemoOptions, demo};
 pub use layout::Layout;
 pub use process::Process;
 pub use sample_tool::{SampleTool, Seen};
-pub use stack::{Ports, Stack, StackOptions};
+pub use stack::{Part, Ports, Stack, StackOptions};
 
 /// What `tgp dev` is asked for.
 pub struct DevOptions {

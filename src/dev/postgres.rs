@@ -18,10 +18,9 @@ pub struct Postgres {
 
 impl Postgres {
     /// Makes the cluster when it is not there, and starts it.
-    pub fn start(layout: &Layout) -> Result<Self, DevError> {
+    pub fn start(layout: &Layout, environment: &[(&str, &Path)]) -> Result<Self, DevError> {
         let bin = binaries().ok_or(DevError::Missing { what: "PostgreSQL", package: "postgresql" })?;
         let (data, socket) = (layout.path("pg/data"), layout.path("pg/run"));
-        let text = |path: &Path| path.display().to_string();
         if !data.join("PG_VERSION").exists() {
             let _ = fs::remove_dir_all(&data); // half a cluster from a start that was cut off
             let mut initdb = layout.postgres.command(&bin.join("initdb"), &[]);
@@ -39,9 +38,30 @@ impl Postgres {
         process::run("mkdir", mkdir.arg("-p").arg("-m").arg("0755").arg(&socket))?;
         write_as_postgres(layout, &data.join("pg_hba.conf"), "local all all peer map=tgp\n")?;
         write_as_postgres(layout, &data.join("pg_ident.conf"), &identities(layout))?;
+        let process = Self::spawn(layout, &bin, &data, &socket, environment)?;
+        let mut postgres = Self { process, socket };
+        postgres.create_database(layout, &bin)?;
+        Ok(postgres)
+    }
+
+    /// Starts it once more after it ended, however it ended.
+    pub fn start_again(&mut self, layout: &Layout, environment: &[(&str, &Path)]) -> Result<(), DevError> {
+        let bin = binaries().ok_or(DevError::Missing { what: "PostgreSQL", package: "postgresql" })?;
+        self.process = Self::spawn(layout, &bin, &layout.path("pg/data"), &self.socket, environment)?;
+        Ok(())
+    }
+
+    fn spawn(
+        layout: &Layout,
+        bin: &Path,
+        data: &Path,
+        socket: &Path,
+        environment: &[(&str, &Path)],
+    ) -> Result<Process, DevError> {
+        let text = |path: &Path| path.display().to_string();
         let stale = socket.join(".s.PGSQL.5432");
         let _ = fs::remove_file(&stale); // ours alone: the directory is this stack's
-        let (data, socket_text) = (text(&data), text(&socket));
+        let (data, socket_text) = (text(data), text(socket));
         let args = [
             "-D",
             &data,
@@ -57,11 +77,9 @@ impl Postgres {
         let log = layout.log("postgres");
         // SIGINT is PostgreSQL's "fast" shutdown: sessions are ended, nothing is lost.
         let mut process =
-            Process::start("postgres", &bin.join("postgres"), &args, &[], &layout.postgres, &log, Signal::INT)?;
+            Process::start("postgres", &bin.join("postgres"), &args, environment, &layout.postgres, &log, Signal::INT)?;
         process.wait_until(|| std::os::unix::net::UnixStream::connect(&stale).is_ok())?;
-        let mut postgres = Self { process, socket };
-        postgres.create_database(layout, &bin)?;
-        Ok(postgres)
+        Ok(process)
     }
 
     /// The URL by which `role` connects.

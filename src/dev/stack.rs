@@ -63,9 +63,30 @@ pub struct StackOptions {
     apart: bool,
     token_lifetime_s: u32,
     gateway_config: String,
+    module: Option<PathBuf>,
+    environment: Environment,
+}
+
+/// What the parts find in their environment beside what they need.
+#[derive(Clone, Default)]
+struct Environment {
+    vault: Vec<(&'static str, PathBuf)>,
+    gateway: Vec<(&'static str, PathBuf)>,
+    postgres: Vec<(&'static str, PathBuf)>,
+}
+
+impl Environment {
+    fn of<'a>(pairs: &'a [(&'static str, PathBuf)]) -> Vec<(&'a str, &'a Path)> {
+        pairs.iter().map(|(name, value)| (*name, value.as_path())).collect()
+    }
 }
 
 impl StackOptions {
+    fn module_or_softhsm(&self) -> Result<PathBuf, DevError> {
+        let module = self.module.clone().or_else(softhsm::module);
+        module.ok_or(DevError::Missing { what: "SoftHSM", package: "softhsm2" })
+    }
+
     /// Everything below `root`; vault and gateway as users of their own when the caller is root.
     pub fn new(root: PathBuf) -> Self {
         Self {
@@ -75,6 +96,8 @@ impl StackOptions {
             apart: rustix::process::geteuid().is_root(),
             token_lifetime_s: 300,
             gateway_config: String::new(),
+            module: None,
+            environment: Environment::default(),
         }
     }
 
@@ -100,6 +123,24 @@ impl StackOptions {
         self
     }
 
+    /// The PKCS#11 module; SoftHSM's own when not said.
+    pub fn module(mut self, path: PathBuf) -> Self {
+        self.module = Some(path);
+        self
+    }
+
+    /// An environment variable of one part, from its first start on (a faked clock, say).
+    pub fn environment(mut self, part: Part, name: &'static str, value: PathBuf) -> Self {
+        let Environment { vault, gateway, postgres } = &mut self.environment;
+        let pairs = match part {
+            Part::Vault => vault,
+            Part::Gateway => gateway,
+            Part::Postgres => postgres,
+        };
+        pairs.push((name, value));
+        self
+    }
+
     /// Further configuration, appended as it is.
     pub fn config(mut self, toml: &str) -> Self {
         self.gateway_config.push_str(toml);
@@ -107,9 +148,26 @@ impl StackOptions {
     }
 }
 
+/// The processes of a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Vault,
+    Gateway,
+    Postgres,
+}
+
+/// A gateway, and how to start it again.
+struct Gateway {
+    process: Process,
+    config: PathBuf,
+    ports: Ports,
+    log: &'static str,
+}
+
 /// A running stack.
 pub struct Stack {
-    gateways: Vec<Process>,
+    gateways: Vec<Gateway>,
+    environment: Environment,
     vault: Process,
     postgres: Postgres,
     tool: SampleTool,
@@ -123,11 +181,12 @@ impl Stack {
     /// Makes what is missing below the root and starts everything; ready for requests when it returns.
     pub fn start(options: StackOptions, runtime: &Runtime) -> Result<Self, DevError> {
         options.ports.check_free()?;
-        let module = softhsm::module().ok_or(DevError::Missing { what: "SoftHSM", package: "softhsm2" })?;
+        let module = options.module_or_softhsm()?;
         let ours = std::env::current_exe().map_err(|e| DevError::start("tgp", e))?;
         let tgp = options.tgp.as_deref().unwrap_or(&ours);
         let layout = Layout::prepare(options.root.clone(), tgp, options.apart)?;
-        let postgres = Postgres::start(&layout)?;
+        let environment = options.environment.clone();
+        let postgres = Postgres::start(&layout, &Environment::of(&environment.postgres))?;
         layout.secret("vault/pin", &layout.vault, random_hex(&layout, 12)?.as_bytes())?;
         layout.secret("vault/so-pin", &layout.vault, random_hex(&layout, 12)?.as_bytes())?;
         let tool_secret = layout.secret("sample-tool.secret", &User::caller()?, random_hex(&layout, 24)?.as_bytes())?;
@@ -142,11 +201,12 @@ impl Stack {
         let migrate = layout.postgres.command(&layout.tgp, &[]);
         run_tgp("tgp migrate", migrate, &["migrate", "--config", &text_of(&layout.config())])?;
         initialise(&layout)?;
-        let vault = start_vault(&layout)?;
-        let gateway = start_gateway(&layout, &layout.config(), options.ports, "gateway")?;
+        let vault = start_vault(&layout, &environment)?;
+        let gateway = Gateway::start(&layout, layout.config(), options.ports, "gateway", &environment)?;
         connect(&layout, options.ports)?;
         Ok(Self {
             gateways: vec![gateway],
+            environment,
             vault,
             postgres,
             tool,
@@ -158,14 +218,21 @@ impl Stack {
     }
 
     /// A second gateway beside the first, on the same database and vault.
-    pub fn start_another_gateway(&mut self, options: &StackOptions, ports: Ports) -> Result<(), DevError> {
-        let module = softhsm::module().ok_or(DevError::Missing { what: "SoftHSM", package: "softhsm2" })?;
+    /// `adapt` has the last word on its configuration.
+    pub fn start_another_gateway(
+        &mut self,
+        options: &StackOptions,
+        ports: Ports,
+        adapt: impl FnOnce(String) -> String,
+    ) -> Result<(), DevError> {
+        let module = options.module_or_softhsm()?;
         let config = self.layout.path("tgp-2.toml");
         // Its issuer is the deployment's, whatever port it listens on.
         let text = configuration(&self.layout, &self.postgres, &module, options, ports);
         let own = format!("issuer = \"https://localhost:{}\"", ports.gateway);
-        write(&config, &text.replace(&own, &format!("issuer = \"https://localhost:{}\"", self.ports.gateway)))?;
-        self.gateways.push(start_gateway(&self.layout, &config, ports, "gateway-2")?);
+        let text = text.replace(&own, &format!("issuer = \"https://localhost:{}\"", self.ports.gateway));
+        write(&config, &adapt(text))?;
+        self.gateways.push(Gateway::start(&self.layout, config, ports, "gateway-2", &self.environment)?);
         Ok(())
     }
 
@@ -186,7 +253,12 @@ impl Stack {
     }
 
     pub fn gateway(&mut self) -> &mut Process {
-        &mut self.gateways[0]
+        &mut self.gateways[0].process
+    }
+
+    /// The second gateway, once it was started.
+    pub fn other_gateway(&mut self) -> Option<&mut Process> {
+        self.gateways.get_mut(1).map(|gateway| &mut gateway.process)
     }
 
     pub fn postgres(&mut self) -> &mut Process {
@@ -201,8 +273,24 @@ impl Stack {
     /// Stops and starts the vault.
     pub fn restart_vault(&mut self) -> Result<(), DevError> {
         self.vault.stop();
-        self.vault = start_vault(&self.layout)?;
-        wait_ready(&mut self.gateways[0], self.ports)
+        self.vault = start_vault(&self.layout, &self.environment)?;
+        wait_ready(&mut self.gateways[0].process, self.ports)
+    }
+
+    /// Starts what has ended, as a service manager does. Returns once each accepts connections; health is another matter.
+    pub fn start_what_ended(&mut self) -> Result<(), DevError> {
+        if self.postgres.process.check().is_err() {
+            self.postgres.start_again(&self.layout, &Environment::of(&self.environment.postgres))?;
+        }
+        if self.vault.check().is_err() {
+            self.vault = start_vault(&self.layout, &self.environment)?;
+        }
+        for gateway in &mut self.gateways {
+            if gateway.process.check().is_err() {
+                gateway.process = gateway.spawn(&self.layout, &self.environment)?;
+            }
+        }
+        Ok(())
     }
 
     /// `tgp` with the first owner's context, as a person at a shell would run it.
@@ -281,7 +369,7 @@ impl Stack {
                     self.vault.check()?;
                     self.postgres.process.check()?;
                     for gateway in &mut self.gateways {
-                        gateway.check()?;
+                        gateway.process.check()?;
                     }
                 }
             }
@@ -290,7 +378,7 @@ impl Stack {
 
     pub fn stop(&mut self) {
         for gateway in &mut self.gateways {
-            gateway.stop();
+            gateway.process.stop();
         }
         self.vault.stop();
         self.postgres.process.stop();
@@ -353,9 +441,10 @@ fn connect(layout: &Layout, ports: Ports) -> Result<(), DevError> {
     write(&layout.path("ca.pem"), json["ca_pem"].as_str().unwrap_or_default())
 }
 
-fn start_vault(layout: &Layout) -> Result<Process, DevError> {
+fn start_vault(layout: &Layout, environment: &Environment) -> Result<Process, DevError> {
     let (conf, config) = (layout.path("softhsm2.conf"), text_of(&layout.config()));
-    let environment = [("SOFTHSM2_CONF", conf.as_path())];
+    let mut environment = Environment::of(&environment.vault);
+    environment.push(("SOFTHSM2_CONF", conf.as_path()));
     let _ = std::fs::remove_file(layout.socket()); // a socket left by a vault that was killed
     let args = ["vault", "--config", &config];
     let mut vault =
@@ -365,13 +454,30 @@ fn start_vault(layout: &Layout) -> Result<Process, DevError> {
     Ok(vault)
 }
 
-fn start_gateway(layout: &Layout, config: &Path, ports: Ports, log: &'static str) -> Result<Process, DevError> {
+impl Gateway {
+    fn start(
+        layout: &Layout,
+        config: PathBuf,
+        ports: Ports,
+        log: &'static str,
+        environment: &Environment,
+    ) -> Result<Self, DevError> {
+        let process = spawn_gateway(layout, &config, log, environment)?;
+        let mut gateway = Self { process, config, ports, log };
+        wait_ready(&mut gateway.process, gateway.ports)?;
+        Ok(gateway)
+    }
+
+    fn spawn(&self, layout: &Layout, environment: &Environment) -> Result<Process, DevError> {
+        spawn_gateway(layout, &self.config, self.log, environment)
+    }
+}
+
+fn spawn_gateway(layout: &Layout, config: &Path, log: &str, environment: &Environment) -> Result<Process, DevError> {
     let config = text_of(config);
     let args = ["serve", "--config", &config];
-    let mut gateway =
-        Process::start("gateway", &layout.tgp, &args, &[], &layout.gateway, &layout.log(log), Signal::TERM)?;
-    wait_ready(&mut gateway, ports)?;
-    Ok(gateway)
+    let environment = Environment::of(&environment.gateway);
+    Process::start("gateway", &layout.tgp, &args, &environment, &layout.gateway, &layout.log(log), Signal::TERM)
 }
 
 fn wait_ready(gateway: &mut Process, ports: Ports) -> Result<(), DevError> {

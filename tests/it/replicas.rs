@@ -7,7 +7,7 @@ fn two_gateways_accept_a_nonce_once_between_them_and_a_freeze_on_one_holds_on_th
     let mut deployment = Deployment::start();
     let ports = tgp::dev::Ports::free().expect("ports");
     let options = Deployment::options(&deployment.directory, &Setup::default());
-    deployment.stack.start_another_gateway(&options, ports).unwrap_or_else(|e| panic!("{e}"));
+    deployment.stack.start_another_gateway(&options, ports, |text| text).unwrap_or_else(|e| panic!("{e}"));
     let agent = deployment.agent("travel-bot");
     deployment.grant("travel-bot", "mail", &["list"]);
     let (first, second) = (deployment.wire(), deployment.wire_to(ports.gateway));
