@@ -1,10 +1,9 @@
 //! Turns what waits into a batch. Pure: the same nonce twice in one statement would come back fresh
 //! twice, so the pair is told apart here, and the loser is recorded too.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use super::Spend;
 use crate::store::admission::{Basis, Columns, FreshToken, SpentNonce, verdict};
@@ -40,8 +39,8 @@ impl Waiting {
         Self { spend, ..self }
     }
 
-    pub(super) fn making(self, token: FreshToken) -> Self {
-        Self { token: Some(token), ..self }
+    pub(super) fn making(self, token: Option<FreshToken>) -> Self {
+        Self { token, ..self }
     }
 
     pub(super) fn denied(self, code: &'static str) -> Self {
@@ -63,7 +62,6 @@ impl Waiting {
 pub(super) fn columns(batch: &[Waiting]) -> Columns {
     let mut columns = Columns::default();
     let mut seen: HashSet<[u8; 32]> = HashSet::with_capacity(batch.len());
-    let mut of_agent: HashMap<Uuid, i32> = HashMap::new();
     for waiting in batch {
         let Waiting { entry, basis, spend, token, denied, tell: _ } = waiting;
         let mut preset = if denied.is_some() { verdict::DENIED } else { verdict::NONE };
@@ -72,10 +70,7 @@ pub(super) fn columns(batch: &[Waiting]) -> Columns {
             if preset == verdict::NONE && !seen.insert(key) {
                 preset = verdict::REPLAYED;
             }
-            let before = of_agent.entry(basis.as_ref().map_or(Uuid::nil(), |basis| basis.agent)).or_default();
-            let ordinal = *before;
-            *before += 1;
-            SpentNonce { key, created: spend.created, expires: spend.expires, ordinal }
+            SpentNonce { key, created: spend.created }
         });
         // The loser's nonce stays out of the statement: joined with the winner's, it would take its verdict.
         let nonce = nonce.filter(|_| preset == verdict::NONE);

@@ -16,6 +16,7 @@
 
 mod batch;
 mod failures;
+mod live;
 mod outcome;
 mod recorded;
 mod writer;
@@ -32,6 +33,7 @@ use crate::store::admission::{Basis, FreshToken, verdict};
 pub use crate::store::{Entry, Kind};
 use batch::{Answer, Waiting};
 use failures::Failures;
+use live::LiveNonces;
 pub use outcome::Outcome;
 pub use recorded::{Recorded, Unrecorded};
 
@@ -44,7 +46,7 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 pub struct AdmissionConfig {
     /// Of the role `tgp_admission`.
     pub url: String,
-    /// For each agent.
+    /// For each agent at this gateway.
     pub live_nonces: u32,
     pub clock: Clock,
 }
@@ -154,6 +156,8 @@ pub struct Admission {
     queue: mpsc::Sender<Waiting>,
     outcomes: mpsc::Sender<outcome::Waiting>,
     failures: Arc<Failures>,
+    live: Arc<LiveNonces>,
+    clock: Clock,
 }
 
 impl Admission {
@@ -162,10 +166,12 @@ impl Admission {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (outcomes, ended) = mpsc::channel(QUEUE);
         let failures = Arc::new(Failures::default());
-        let url: Arc<str> = config.url.into();
-        tokio::spawn(writer::run(url.clone(), config.live_nonces, config.clock, waiting));
+        let url: Arc<str> = config.url.as_str().into();
+        let AdmissionConfig { url: _, live_nonces, clock } = config;
+        tokio::spawn(writer::run(url.clone(), clock.clone(), waiting));
         tokio::spawn(outcome::run(url, failures.clone(), ended));
-        Self { queue, outcomes, failures }
+        let live = Arc::new(LiveNonces::new(live_nonces));
+        Self { queue, outcomes, failures, live, clock }
     }
 
     /// Admits a request: the permit comes back recorded, or not at all.
@@ -176,7 +182,7 @@ impl Admission {
         spend: Option<Spend>,
     ) -> Result<Recorded<Permit>, AdmissionError> {
         let basis = basis(&permit);
-        self.submit(Waiting::new(entry).resting_on(basis).spending(spend)).await?;
+        self.spend(entry, basis, spend, None).await?;
         Ok(Recorded::new(permit))
     }
 
@@ -191,7 +197,7 @@ impl Admission {
         let basis = basis(&permit);
         let Unrecorded { value, jti, expires, actions } = token;
         let fresh = FreshToken { jti, expires, actions: actions.join(" ") };
-        self.submit(Waiting::new(entry).resting_on(basis).spending(spend).making(fresh)).await?;
+        self.spend(entry, basis, spend, Some(fresh)).await?;
         Ok(Recorded::new(value))
     }
 
@@ -203,7 +209,7 @@ impl Admission {
         spend: Option<Spend>,
     ) -> Result<Recorded<()>, AdmissionError> {
         let basis = Basis { agent, agent_version: None, tool: None, grant: None };
-        self.submit(Waiting::new(entry).resting_on(basis).spending(spend)).await?;
+        self.spend(entry, basis, spend, None).await?;
         Ok(Recorded::new(()))
     }
 
@@ -226,6 +232,29 @@ impl Admission {
         self.failures.count(code);
     }
 
+    /// Within the agent's cap on live nonces, or refused and recorded.
+    async fn spend(
+        &self,
+        entry: Entry,
+        basis: Basis,
+        spend: Option<Spend>,
+        token: Option<FreshToken>,
+    ) -> Result<(), AdmissionError> {
+        let Some(Spend { expires, .. }) = spend else {
+            return self.submit(Waiting::new(entry).resting_on(basis).making(token)).await;
+        };
+        let agent = basis.agent;
+        if !self.live.take(agent, expires, (self.clock)()) {
+            self.deny(entry, Reason::NonceCap.code()).await?;
+            return Err(AdmissionError::Denied(Reason::NonceCap));
+        }
+        let submitted = self.submit(Waiting::new(entry).resting_on(basis).spending(spend).making(token)).await;
+        if matches!(submitted, Err(AdmissionError::Stale | AdmissionError::Denied(_))) {
+            self.live.give_back(agent, expires);
+        }
+        submitted
+    }
+
     async fn submit(&self, waiting: Waiting) -> Result<(), AdmissionError> {
         let (tell, told) = oneshot::channel();
         self.queue.try_send(waiting.answering(tell)).map_err(|_| overloaded())?;
@@ -244,7 +273,6 @@ fn refusal(verdict: i16) -> AdmissionError {
         verdict::RETIRED => Reason::Retired,
         verdict::REVOKED => Reason::Revoked,
         verdict::CLOCK_SKEW => Reason::ClockSkew,
-        verdict::NONCE_CAP => Reason::NonceCap,
         verdict::STALE => return AdmissionError::Stale,
         other => return StoreError::Bug(format!("admission answered with verdict {other}")).into(),
     })

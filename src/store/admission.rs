@@ -1,8 +1,7 @@
 //! The admission statement: many requests, one statement, one flush.
 //!
 //! In a single autocommit statement it checks every request's ground again (agent's status and version,
-//! versions of tool and grant, revocation, the database's clock, the cap on live nonces), spends the
-//! nonces, and writes every verdict. It returns the refusals only. The batch is formed in
+//! versions of tool and grant, revocation, the database's clock), spends the nonces, and writes every verdict. It returns the refusals only. The batch is formed in
 //! [`crate::admission`]; here is its shape as columns.
 
 use std::time::Duration;
@@ -27,7 +26,6 @@ pub(crate) mod verdict {
     pub(crate) const RETIRED: i16 = 3;
     pub(crate) const REVOKED: i16 = 4;
     pub(crate) const CLOCK_SKEW: i16 = 5;
-    pub(crate) const NONCE_CAP: i16 = 6;
     /// Not a verdict on the caller: the decision is made again, and recorded then.
     pub(crate) const STALE: i16 = 7;
     /// Refused before it came here; recorded with the code it brought.
@@ -48,9 +46,6 @@ pub(crate) struct Basis {
 pub(crate) struct SpentNonce {
     pub(crate) key: [u8; 32],
     pub(crate) created: i64,
-    pub(crate) expires: i64,
-    /// How many of this agent's nonces precede it in the batch.
-    pub(crate) ordinal: i32,
 }
 
 /// A token that becomes valid with its verdict.
@@ -84,8 +79,6 @@ pub(crate) struct Columns {
     detail: Vec<Option<Value>>,
     nonce: Vec<Option<Vec<u8>>>,
     created: Vec<Option<i64>>,
-    nonce_expires: Vec<Option<i64>>,
-    ordinal: Vec<i32>,
     token_expires: Vec<Option<i64>>,
     token_actions: Vec<Option<String>>,
 }
@@ -139,8 +132,6 @@ impl Columns {
         self.token_actions.push(token.map(|token| token.actions.clone()));
         self.nonce.push(nonce.map(|nonce| nonce.key.to_vec()));
         self.created.push(nonce.map(|nonce| nonce.created));
-        self.nonce_expires.push(nonce.map(|nonce| nonce.expires));
-        self.ordinal.push(nonce.map_or(0, |nonce| nonce.ordinal));
     }
 }
 
@@ -182,13 +173,8 @@ impl Writer {
 
     /// Admits a batch; returns index and verdict of every row that was not admitted.
     ///
-    /// `now` is the gateway's clock, Unix seconds, and `live_nonces` the cap for each agent.
-    pub(crate) async fn admit(
-        &mut self,
-        rows: &Columns,
-        now: i64,
-        live_nonces: i64,
-    ) -> Result<Vec<(usize, i16)>, StoreError> {
+    /// `now` is the gateway's clock, Unix seconds.
+    pub(crate) async fn admit(&mut self, rows: &Columns, now: i64) -> Result<Vec<(usize, i16)>, StoreError> {
         let refused = sqlx::query!(
             r#"
             with r as materialized (
@@ -197,11 +183,11 @@ impl Writer {
               from unnest($1::smallint[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::uuid[], $7::bigint[],
                           $8::uuid[], $9::text[], $10::bigint[], $11::uuid[], $12::bigint[], $13::text[], $14::text[],
                           $15::bytea[], $16::uuid[], $17::jsonb[], $18::bytea[], $19::bigint[], $20::bigint[],
-                          $21::int[], $22::bigint[], $23::text[])
+                          $21::text[])
                    with ordinality
                    as t(preset, code, request, kind, tenant, agent, agent_version, operator, tool, tool_version,
-                        "grant", grant_version, action, method, target, jti, detail, nonce, created, nonce_expires,
-                        ordinal, token_expires, token_actions, i)
+                        "grant", grant_version, action, method, target, jti, detail, nonce, created, token_expires,
+                        token_actions, i)
             ),
             c as materialized (
               select date_part('epoch', now())::bigint as now
@@ -211,21 +197,14 @@ impl Writer {
             -- The bounds are parameters, so that the executor opens no other partition.
             p as materialized (
               select nonce from nonce
-              where nonce = any(array(select nonce from r where nonce is not null)) and bucket between $26::int - 2 and $27::int + 1
-            ),
-            -- Agents that this batch could bring to their cap; nearly always none.
-            l as materialized (
-              select agent, count(*) as live from nonce
-              where agent = any(array(select distinct agent from r where nonce is not null and preset = 0))
-                and expires > (select now from c) and bucket between $26::int and $27::int
-              group by agent having count(*) >= $25::bigint - $28::bigint
+              where nonce = any(array(select nonce from r where nonce is not null)) and bucket between $23::int - 2 and $24::int + 1
             ),
             s as materialized (
               select r.*, case
                 when r.preset <> 0 then r.preset
                 -- The database's clock rules: a gateway that is off by more may take an old signature for
                 -- a fresh one. A creation time outside what it allows has no partition either.
-                when abs(c.now - $24) > 30 or r.created not between c.now - 150 and c.now + 120 then 5
+                when abs(c.now - $22) > 30 or r.created not between c.now - 150 and c.now + 120 then 5
                 -- No version: the request rests on no decision that could have aged.
                 when r.agent is null then 0
                 when a.id is null or a.tenant <> r.tenant or a.status = 'invited' then 7
@@ -237,7 +216,6 @@ impl Writer {
                   and (g.version is distinct from r.grant_version or g.status <> 'active' or g.agent <> r.agent) then 7
                 when k.jti is not null then 4
                 when r.nonce in (select nonce from p) then 1
-                when r.nonce is not null and coalesce(l.live, 0) + r.ordinal >= $25 then 6
                 else 0 end as bad
               from r cross join c
               left join agent a on a.id = r.agent
@@ -245,12 +223,11 @@ impl Writer {
               left join "grant" g on g.id = r."grant"
               -- A tenant revokes its own tokens only.
               left join token_revocation k on k.jti = r.jti and k.tenant = r.tenant
-              left join l on l.agent = r.agent
             ),
             -- In order, so that two gateways that meet on the same nonces wait for each other one way only.
             n as (
-              insert into nonce (nonce, bucket, agent, expires)
-              select nonce, bucket, agent, nonce_expires from s where bad = 0 and nonce is not null order by nonce
+              insert into nonce (nonce, bucket)
+              select nonce, bucket from s where bad = 0 and nonce is not null order by nonce
               on conflict do nothing
               returning nonce
             ),
@@ -267,7 +244,7 @@ impl Writer {
                      grant_version, action, method, target, jti,
                      case verdict when 0 then 'allowed' when 1 then 'signature-replayed' when 2 then 'agent-frozen'
                                   when 3 then 'agent-retired' when 4 then 'token-invalid' when 5 then 'clock-skew'
-                                  when 6 then 'rate-limited' else code end,
+                                  else code end,
                      detail
               from v where verdict <> 7 order by i
             ),
@@ -297,15 +274,11 @@ impl Writer {
             &rows.detail as &[Option<Value>],
             &rows.nonce as &[Option<Vec<u8>>],
             &rows.created as &[Option<i64>],
-            &rows.nonce_expires as &[Option<i64>],
-            &rows.ordinal,
             &rows.token_expires as &[Option<i64>],
             &rows.token_actions as &[Option<String>],
             now,
-            live_nonces,
             bucket(now - WINDOW),
-            bucket(now + WINDOW),
-            i64::try_from(rows.preset.len()).unwrap_or(i64::MAX)
+            bucket(now + WINDOW)
         )
         .fetch_all(&mut self.connection);
         let refused = within(refused).await?;

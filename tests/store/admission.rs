@@ -249,7 +249,7 @@ async fn a_signature_from_outside_the_database_s_window_is_refused_alone() {
 }
 
 #[tokio::test]
-async fn live_nonces_are_capped_for_each_agent_and_dead_ones_do_not_count() {
+async fn live_nonces_are_capped_for_each_agent_and_refused_ones_do_not_count() {
     let world = World::new().await;
     let owner = world.database.owner().await;
     let admission = world.database.admission_with(0, 3);
@@ -262,7 +262,13 @@ async fn live_nonces_are_capped_for_each_agent_and_dead_ones_do_not_count() {
     let other = world.another_agent("other-bot").await;
     let entry = Entry { agent: Some(other), kind: Kind::Renew, ..world.call() };
     admission.admit_agent(other, entry, Some(spend())).await.map(drop).unwrap();
-    sqlx::query("update nonce set expires = $1").bind(now() - 1).execute(&owner).await.unwrap();
+    // A nonce that was refused was not spent, and gives its place back.
+    let admission = world.database.admission_with(0, 3);
+    let again = spend();
+    for n in 0..5 {
+        let answer = admit_by(&world, &admission, world.permit().await, again.clone()).await;
+        assert_eq!(denied(&answer.0), (n > 0).then_some(Reason::Replayed), "{n}: {answer:?}");
+    }
     assert!(admit_by(&world, &admission, world.permit().await, spend()).await.0.is_ok());
 }
 

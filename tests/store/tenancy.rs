@@ -216,7 +216,7 @@ async fn the_roles_may_do_what_they_need_and_no_more() {
         ("tgp_admission", "select * from audit"),
         ("tgp_admission", "delete from audit"),
         ("tgp_admission", "delete from nonce"),
-        ("tgp_admission", "update nonce set expires = 0"),
+        ("tgp_admission", "update nonce set bucket = 0"),
         ("tgp_admission", "delete from token_revocation"),
         ("tgp_admission", "select * from token"),
         ("tgp_admission", "select maintain_partitions()"),
