@@ -8,7 +8,7 @@ TEST = $(CARGO) test --workspace --no-fail-fast
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check fmt setup setup-tests
+.PHONY: help run demo test check fmt bench faults soak release setup setup-tests
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,18 @@ check: setup ## format, lints, walls, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet --document-private-items
+
+bench: setup release ## CPU per request, latency, memory, beside the raw operations of the same run
+	./target/release/tgp-proof bench $(ARGS)
+
+faults: setup-tests release ## things break under load: what callers see, how long until all is well, no promise broken
+	./target/release/tgp-proof faults $(ARGS)
+
+soak: setup release ## half an hour of mixed load: nothing may grow (ARGS='--seconds 120' for less)
+	./target/release/tgp-proof soak $(ARGS)
+
+release:
+	$(CARGO) build --release --quiet -p tgp -p tgp-proof
 
 fmt: ## format the tree
 	$(CARGO) fmt --all

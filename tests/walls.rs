@@ -58,7 +58,8 @@ fn only_the_gateway_has_sql_and_http_serving() {
     let metadata = metadata();
     assert_eq!(direct_users(&metadata, "sqlx"), only(&["tgp"]));
     assert_eq!(direct_users(&metadata, "axum"), only(&["tgp"]));
-    assert_eq!(direct_users(&metadata, "rustls"), only(&["tgp", "tgp-client"]));
+    // tgp-proof is a client of the product, and no part of it.
+    assert_eq!(direct_users(&metadata, "rustls"), only(&["tgp", "tgp-client", "tgp-proof"]));
 }
 
 #[test]
@@ -105,6 +106,15 @@ fn imports_point_one_way() {
             if let Some(theirs) = members.get(&dependency.name) {
                 assert!(*theirs <= members[package.name.as_str()], "{} imports {}", package.name, dependency.name);
             }
+        }
+    }
+}
+
+#[test]
+fn nothing_in_the_product_is_built_from_the_proofs() {
+    for member in ["tgp", "tgp-vault", "tgp-client", "tgp-request"] {
+        for banned in ["tgp-proof", "ring"] {
+            assert!(!tree(member).contains(banned), "{member} is built from {banned}");
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct LoadAgent {
 pub enum Work {
     /// A token for `mail:list`.
     Token,
+    /// A token for `mail:list` and `mail:send`, to call with.
+    MailToken,
     /// GET through the proxy.
     List,
     /// POST with a small body through the proxy.
@@ -75,7 +77,7 @@ impl LoadAgent {
 
     /// Takes a token for `mail`, list and send, and keeps it.
     pub async fn take_token(&self, connection: &mut Connection) -> Result<(), Failure> {
-        let request = self.token_request("mail", "mail:list mail:send", connection.protocol())?;
+        let request = self.request(Work::MailToken, connection.protocol())?;
         let (status, _, body) = connection.exchange(request).await?;
         if status != StatusCode::OK {
             return Err(format!("no token: {status} {}", String::from_utf8_lossy(&body)).into());
@@ -88,6 +90,7 @@ impl LoadAgent {
     pub fn request(&self, work: Work, protocol: Protocol) -> Result<Request<Full<Bytes>>, Failure> {
         match work {
             Work::Token => self.token_request("mail", "mail:list", protocol),
+            Work::MailToken => self.token_request("mail", "mail:list mail:send", protocol),
             Work::ProbeToken => self.token_request("probe", "probe:get", protocol),
             Work::List => self.signed(Method::GET, "/t/mail/messages", &[], protocol),
             Work::Send => self.signed(Method::POST, "/t/mail/messages", MESSAGE, protocol),

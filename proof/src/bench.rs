@@ -2,18 +2,20 @@
 //! mean something on a machine whose speed nobody knows.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::Failure;
-use crate::agent::Work;
+use crate::agent::{LoadAgent, Work};
 use crate::connection::Protocol;
 use crate::cpu::rss_kib;
+use crate::faults::shim::Shim;
 use crate::load::{measure, measure_handshakes};
-use crate::raw;
-use crate::report::{Memory, Results};
-use crate::world::World;
+use crate::report::Results;
+use crate::world::{self, World};
+use crate::{Failure, raw, scale};
 
 #[derive(Args)]
 pub struct Bench {
@@ -26,9 +28,15 @@ pub struct Bench {
     /// Where results.json and index.html go
     #[arg(long, value_name = "DIRECTORY", default_value = "target/bench")]
     out: PathBuf,
-    /// Only the measurements whose name begins so: issuance, proxied, handshake, raw
+    /// Only what begins so: raw, issuance, proxied, handshake, slow, scale
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// Agents in the database for `scale`
+    #[arg(long, default_value_t = 100_000)]
+    scale_agents: u64,
+    /// Records in the database for `scale`
+    #[arg(long, default_value_t = 10_000_000)]
+    scale_records: u64,
 }
 
 impl Bench {
@@ -39,6 +47,9 @@ impl Bench {
         if wanted("raw") {
             let directory = tempfile::tempdir()?;
             results.raw(raw::measure(directory.path())?);
+        }
+        if wanted("slow") {
+            slow_token(tgp, length, &mut results)?;
         }
         let mut world = World::start(tgp)?;
         let agents = world.agents(self.agents)?;
@@ -55,10 +66,63 @@ impl Bench {
         if wanted("handshake") {
             results.add("handshake", measure_handshakes(&mut world, &agents, 16, length)?);
         }
-        results.memory =
-            Memory { gateway_kib: rss_kib(world.stack.gateway().id()), vault_kib: rss_kib(world.stack.vault().id()) };
+        let kib = rss_kib(world.stack.gateway().id()) + rss_kib(world.stack.vault().id());
+        results.figure("memory of gateway and vault, MiB", kib as f64 / 1024.0);
+        if wanted("scale") {
+            self.scale(&mut world, &agents, length, &mut results)?;
+        }
         results.write(&self.out)?;
         println!("\n{} and index.html beside it", self.out.join("results.json").display());
         Ok(true)
     }
+
+    /// The same work before and after the database has grown.
+    fn scale(
+        &self,
+        world: &mut World,
+        agents: &[Arc<LoadAgent>],
+        length: Duration,
+        results: &mut Results,
+    ) -> Result<(), Failure> {
+        let kinds = [("issuance", Work::Token), ("proxied", Work::List)];
+        let mut before = Vec::new();
+        for (_, work) in kinds {
+            before.push(measure(world, agents, work, Protocol::Http1, 16, length)?);
+        }
+        scale::fill(&world.stack, self.scale_agents, self.scale_records)?;
+        for ((name, work), before) in kinds.into_iter().zip(before) {
+            let after = measure(world, agents, work, Protocol::Http1, 16, length)?;
+            let ratio = after.total_cpu_us / before.total_cpu_us;
+            results.add(&format!("{name}_large"), after);
+            results.figure(
+                &format!("{name}: {} agents and {} records / few", self.scale_agents, self.scale_records),
+                ratio,
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Requests on live connections while new ones wait for a token that takes 5 ms longer for each signature.
+fn slow_token(tgp: &Path, length: Duration, results: &mut Results) -> Result<(), Failure> {
+    let directory = World::directory()?;
+    let root = world::root(&directory);
+    std::fs::create_dir_all(&root)?;
+    let shim = Shim::build(&root)?;
+    let mut world = World::start_in(directory, None, tgp, |options| shim.use_in(options))?;
+    let agents = world.agents(16)?;
+    let fast = measure(&mut world, &agents, Work::List, Protocol::Http1, 16, length)?;
+    shim.slow(5_000)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (newcomer, stopped) = (Arc::clone(&agents[0]), Arc::clone(&stop));
+    world.runtime.spawn(async move {
+        while !stopped.load(Ordering::Relaxed) {
+            let _ = newcomer.connect(Protocol::Http1).await; // it waits for its signature, which is what it is here for
+        }
+    });
+    let slow = measure(&mut world, &agents, Work::List, Protocol::Http1, 16, length)?;
+    stop.store(true, Ordering::Relaxed);
+    results.figure("p99 on live connections, ms", fast.p99_ms);
+    results.figure("p99 on live connections, token 5 ms slower, ms", slow.p99_ms);
+    Ok(())
 }

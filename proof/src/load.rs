@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::Failure;
 use crate::agent::{LoadAgent, Work};
 use crate::connection::Protocol;
-use crate::cpu::{self, Part};
+use crate::cpu::{self, Part, Usage};
 use crate::world::World;
 
 /// Before the figures count: connections, caches and plans are warm.
@@ -73,22 +73,35 @@ pub fn measure(
         if latencies.is_empty() {
             return Err("no request was answered while it was measured".into());
         }
+        let spent = Spent { server: (before, after), generator: (own_before, own_after), took };
+        Ok(spent.measured(connections, protocol.name(), latencies))
+    })
+}
+
+/// What was used between two moments.
+struct Spent {
+    server: (Usage, Usage),
+    generator: (Usage, Usage),
+    took: f64,
+}
+
+impl Spent {
+    fn measured(self, connections: usize, protocol: &'static str, mut latencies: Vec<u32>) -> Measured {
         latencies.sort_unstable();
         let requests = latencies.len() as u64;
-        let per_process = cpu::per_request(&before, &after, requests);
-        let generator = cpu::per_request(&own_before, &own_after, requests);
-        Ok(Measured {
+        let per_process = cpu::per_request(&self.server.0, &self.server.1, requests);
+        Measured {
             connections,
-            protocol: protocol.name(),
+            protocol,
             total_cpu_us: per_process.values().sum(),
             per_process,
-            generator_cpu_us: generator.values().sum(),
-            rps: requests as f64 / took,
+            generator_cpu_us: cpu::per_request(&self.generator.0, &self.generator.1, requests).values().sum(),
+            rps: requests as f64 / self.took,
             p50_ms: quantile_ms(&latencies, 0.5),
             p99_ms: quantile_ms(&latencies, 0.99),
             requests,
-        })
-    })
+        }
+    }
 }
 
 async fn connection(
@@ -151,26 +164,13 @@ pub fn measure_handshakes(
         }
         let (after, own_after, took) =
             (cpu::usage(&parts), cpu::usage(std::slice::from_ref(&own)), begun.elapsed().as_secs_f64());
-        latencies.sort_unstable();
-        let requests = latencies.len() as u64;
-        let per_process = cpu::per_request(&before, &after, requests);
-        let generator = cpu::per_request(&own_before, &own_after, requests);
-        Ok(Measured {
-            connections,
-            protocol: "TLS 1.3",
-            total_cpu_us: per_process.values().sum(),
-            per_process,
-            generator_cpu_us: generator.values().sum(),
-            rps: requests as f64 / took,
-            p50_ms: quantile_ms(&latencies, 0.5),
-            p99_ms: quantile_ms(&latencies, 0.99),
-            requests,
-        })
+        let spent = Spent { server: (before, after), generator: (own_before, own_after), took };
+        Ok(spent.measured(connections, "TLS 1.3", latencies))
     })
 }
 
 /// Of sorted latencies.
-fn quantile_ms(sorted_us: &[u32], q: f64) -> f64 {
+pub fn quantile_ms(sorted_us: &[u32], q: f64) -> f64 {
     let last = sorted_us.len().saturating_sub(1);
     let at = ((last as f64) * q).round() as usize;
     sorted_us.get(at).map_or(0.0, |us| f64::from(*us) / 1000.0)

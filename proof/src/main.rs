@@ -10,6 +10,8 @@ mod faults;
 mod load;
 mod raw;
 mod report;
+mod scale;
+mod soak;
 mod upstream;
 mod world;
 
@@ -34,6 +36,8 @@ enum Proof {
     Bench(bench::Bench),
     /// A table of faults under load: what callers see, how long until all is well, and that no promise was broken
     Faults(faults::Faults),
+    /// Mixed load for half an hour: nothing may grow
+    Soak(soak::Soak),
     /// Forwards a Unix socket (used by faults)
     #[command(hide = true)]
     Forward(faults::Forward),
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
     let done = match proof {
         Proof::Bench(bench) => bench.run(&tgp),
         Proof::Faults(faults) => faults.run(&tgp),
+        Proof::Soak(soak) => soak.run(&tgp),
         Proof::Forward(forward) => forward.run(),
         Proof::RawToken { directory } => raw::token(&directory).and_then(|raw| {
             println!("{}", serde_json::to_string(&raw)?);

@@ -274,6 +274,11 @@ impl Stack {
     pub fn restart_vault(&mut self) -> Result<(), DevError> {
         self.vault.stop();
         self.vault = start_vault(&self.layout, &self.environment)?;
+        self.wait_ready()
+    }
+
+    /// Waits until the first gateway says that it is ready.
+    pub fn wait_ready(&mut self) -> Result<(), DevError> {
         wait_ready(&mut self.gateways[0].process, self.ports)
     }
 
