@@ -61,6 +61,11 @@ impl Postgres {
         let text = |path: &Path| path.display().to_string();
         let stale = socket.join(".s.PGSQL.5432");
         let _ = fs::remove_file(&stale); // ours alone: the directory is this stack's
+        // A start on a full disk leaves an empty lock file, which PostgreSQL takes for another server's for ever.
+        let lock = data.join("postmaster.pid");
+        if fs::metadata(&lock).is_ok_and(|found| found.len() == 0) {
+            let _ = fs::remove_file(&lock);
+        }
         let (data, socket_text) = (text(data), text(socket));
         let args = [
             "-D",

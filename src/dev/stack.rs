@@ -200,7 +200,7 @@ impl Stack {
 
         let migrate = layout.postgres.command(&layout.tgp, &[]);
         run_tgp("tgp migrate", migrate, &["migrate", "--config", &text_of(&layout.config())])?;
-        initialise(&layout)?;
+        initialise(&layout, &environment)?;
         let vault = start_vault(&layout, &environment)?;
         let gateway = Gateway::start(&layout, layout.config(), options.ports, "gateway", &environment)?;
         connect(&layout, options.ports)?;
@@ -401,7 +401,7 @@ impl Drop for Stack {
 }
 
 /// The owner's key, then the token's keys, roster 1 and the server certificate: once.
-fn initialise(layout: &Layout) -> Result<(), DevError> {
+fn initialise(layout: &Layout, environment: &Environment) -> Result<(), DevError> {
     let operator = text_of(&layout.operator());
     if !layout.operator().join("operator.key").exists() {
         run_tgp("tgp operator keygen", Command::new(&layout.tgp), &["operator", "keygen", "--dir", &operator])?;
@@ -414,7 +414,9 @@ fn initialise(layout: &Layout) -> Result<(), DevError> {
         std::fs::read_to_string(layout.operator().join("operator.pub")).map_err(|e| DevError::file(&public, e))?;
     write(&public, &owner)?; // readable by the vault's user, unlike the owner's own directory
     let conf = layout.path("softhsm2.conf");
-    let init = layout.vault.command(&layout.tgp, &[("SOFTHSM2_CONF", &conf)]);
+    let mut environment = Environment::of(&environment.vault);
+    environment.push(("SOFTHSM2_CONF", conf.as_path()));
+    let init = layout.vault.command(&layout.tgp, &environment);
     let (config, public, so_pin) = (text_of(&layout.config()), text_of(&public), text_of(&layout.path("vault/so-pin")));
     let args = [
         "init",

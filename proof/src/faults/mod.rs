@@ -94,6 +94,11 @@ impl Faults {
     }
 }
 
+/// Answers that are as they should be.
+fn is_usual(what: &str) -> bool {
+    what.starts_with("200") || what == "400 signature-replayed"
+}
+
 impl Scene {
     fn endure(&mut self, fault: &Fault, ledger: &Arc<Ledger>, upstream: &Upstream) -> Result<Row, Failure> {
         self.wait_well(ledger, fault.name)?;
@@ -111,7 +116,7 @@ impl Scene {
         (fault.mend)(self)?;
         let mended = Instant::now();
         let well = self.wait_well(ledger, fault.name)?;
-        let seen = ledger.take_seen().into_iter().filter(|(what, _)| !what.starts_with("200"));
+        let seen = ledger.take_seen().into_iter().filter(|(what, _)| !is_usual(what));
         let seen: Vec<String> = seen.map(|(what, count)| format!("{what} ×{count}")).collect();
         let findings = check(&self.world.stack, &self.world.issuer(), &ledger.answers(), &upstream.arrivals())?;
         Ok(Row {
