@@ -8,7 +8,7 @@ TEST = $(CARGO) test --workspace --no-fail-fast
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check fmt setup setup-tests
+.PHONY: help run demo test check scan proof fmt setup setup-tests
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,16 @@ check: setup ## format, lints, walls, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet --document-private-items
+
+scan: setup ## scanners: testssl.sh on each TLS listener, cargo-deny over the dependencies
+	scripts/scan
+
+proof: ## all that is too long for CI, one after the other
+	$(MAKE) fuzz
+	$(MAKE) faults
+	$(MAKE) bench
+	$(MAKE) soak
+	$(MAKE) scan
 
 fmt: ## format the tree
 	$(CARGO) fmt --all
