@@ -55,7 +55,7 @@ fn every_requirement_is_met_by_something_that_exists_or_says_why_not() {
     let text = page("docs/ASVS.md");
     for row in rows(&text) {
         let [id, level, requirement, status, shown] = row[..] else { panic!("{row:?} has not five columns") };
-        assert!(["1", "2", "3"].contains(&level) && requirement.len() > 5, "{row:?}");
+        assert!(["1", "2", "3"].contains(&level) && !requirement.is_empty(), "{row:?}");
         match status {
             "met" => assert!(shown.contains("`test: ") || shown.contains("`doc: "), "{id} is met by nothing"),
             "gap" | "n/a" => assert!(shown.len() >= 12, "{id} does not say why"),

@@ -10,7 +10,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
-    CipherSuite, ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, StreamOwned, SupportedProtocolVersion,
+    CipherSuite, ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore, StreamOwned,
+    SupportedProtocolVersion,
 };
 
 use crate::support::Deployment;
@@ -143,20 +144,67 @@ fn a_page_of_another_origin_cannot_act_with_an_operators_certificate() {
     assert_eq!(status(), "frozen");
 }
 
+/// One request on a connection of its own with `config`, whose sessions are remembered in it; how the handshake went, and
+/// the answer's head and body as text, or why there is none.
+fn ask(port: u16, config: &Arc<ClientConfig>, path: &str) -> (Option<HandshakeKind>, std::io::Result<String>) {
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connection = ClientConnection::new(Arc::clone(config), name).expect("a client");
+    let mut stream = Stream::new(connection, TcpStream::connect(("127.0.0.1", port)).expect("connected"));
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let mut answer = Vec::new();
+    let answered = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_end(&mut answer));
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    (stream.conn.handshake_kind(), answered.map(|_| text))
+}
+
 #[test]
 fn a_client_certificate_of_another_ca_fails_the_handshake() {
     let deployment = Deployment::start();
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/proxy/testdata");
-    let foreign = Certificate { chain: data.join("upstream-chain.pem"), key: data.join("upstream-key.pem") };
+    // All as ours would be, an agent's name included, but signed by itself.
+    let foreign = Certificate { chain: deployment.path("foreign.pem"), key: deployment.path("foreign.key") };
+    let profile = "[req]\nprompt = no\ndistinguished_name = dn\nx509_extensions = leaf\n[dn]\nCN = x\n[leaf]\n\
+        basicConstraints = critical,CA:FALSE\nkeyUsage = critical,digitalSignature\nextendedKeyUsage = clientAuth\n\
+        subjectAltName = URI:spiffe://tgp-dev.example/agent/0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d\n";
+    std::fs::write(deployment.path("profile"), profile).expect("written");
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]);
+    openssl.arg("-config").arg(deployment.path("profile"));
+    openssl.arg("-keyout").arg(&foreign.key).arg("-out").arg(&foreign.chain);
+    let made = openssl.output().expect("openssl");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     for port in [deployment.stack.ports().gateway, deployment.stack.ports().operators] {
         let wire = deployment.wire_to(port);
-        let ask = |certificate| {
-            deployment.runtime.block_on(wire.send(certificate, "GET", "/oauth2/jwks", HeaderMap::new(), b""))
-        };
-        assert!(ask(None).is_ok(), "without a certificate there is an answer");
-        let refused = ask(Some(&foreign)).expect_err("a certificate that does not chain");
-        assert!(refused.contains("UnknownCA") || refused.contains("unknown"), "{refused}");
+        let (_, without) = ask(port, &Arc::new(wire.tls(None)), "/oauth2/jwks");
+        assert!(without.expect("an answer").starts_with("HTTP/1.1"));
+        let (_, refused) = ask(port, &Arc::new(wire.tls(Some(&foreign))), "/oauth2/jwks");
+        let why = refused.expect_err("a certificate that does not chain").to_string();
+        assert!(why.contains("UnknownCA") || why.contains("UnknownCa"), "{why}");
     }
+}
+
+#[test]
+fn a_resumed_session_gives_no_more_than_its_certificate_does_now() {
+    let deployment = Deployment::start();
+    let agent = deployment.agent("scan-bot");
+    let ports = deployment.stack.ports();
+    let sessions = Arc::new(deployment.wire().tls(Some(&agent.certificate)));
+    let ask = |port, path| {
+        let (kind, answer) = ask(port, &sessions, path);
+        (kind, answer.expect("an answer"))
+    };
+    let (kind, answer) = ask(ports.gateway, "/v1/tools");
+    assert_eq!(kind, Some(HandshakeKind::Full));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let (kind, answer) = ask(ports.gateway, "/v1/tools");
+    assert_eq!(kind, Some(HandshakeKind::Resumed), "or this test shows nothing");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // At the other listener: resumed or not, an agent is no operator.
+    let (_, answer) = ask(ports.operators, "/v1/agents");
+    assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("certificate-invalid"), "{answer}");
+    deployment.operator(&["agent", "freeze", "scan-bot"]);
+    let (kind, answer) = ask(ports.gateway, "/v1/tools");
+    assert_eq!(kind, Some(HandshakeKind::Resumed));
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("agent-frozen"), "{answer}");
 }
 
 #[test]
