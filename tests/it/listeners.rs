@@ -49,7 +49,7 @@ fn a_listener_speaks_tls_1_3_alone_and_its_own_order_of_suites_counts() {
     let deployment = Deployment::start();
     let (ports, ca) = (deployment.stack.ports(), deployment.path("d/ca.pem"));
     for port in [ports.gateway, ports.operators] {
-        let old = handshake(port, &ca, provider(), &[&rustls::version::TLS12]).err().expect("TLS 1.2 is refused");
+        let old = handshake(port, &ca, provider(), &[&rustls::version::TLS12]).expect_err("TLS 1.2 is refused");
         assert!(old.contains("ProtocolVersion"), "{old}");
         // Plain HTTP is neither answered nor sent elsewhere: whoever speaks it by mistake notices.
         let mut plain = TcpStream::connect(("127.0.0.1", port)).expect("connected");
