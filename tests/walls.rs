@@ -152,10 +152,7 @@ fn no_statement_is_put_together_from_text_at_run_time() {
 fn every_dependency_comes_from_the_one_registry() {
     let metadata = metadata();
     let members = metadata.workspace_members.len();
-    let foreign = metadata.packages.iter().filter(|package| {
-        let registry = package.source.as_ref().map(ToString::to_string);
-        registry.as_deref() != Some("registry+https://github.com/rust-lang/crates.io-index")
-    });
+    let foreign = metadata.packages.iter().filter(|p| !p.source.as_ref().is_some_and(|source| source.is_crates_io()));
     let foreign: Vec<&str> = foreign.map(|package| package.name.as_str()).collect();
     assert_eq!(foreign.len(), members, "only our own come from elsewhere: {foreign:?}");
     assert!(metadata.packages.len() > 100);
