@@ -8,7 +8,7 @@ TEST = $(CARGO) test --workspace --no-fail-fast
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check fmt bench faults soak release setup setup-tests
+.PHONY: help run demo test check bench faults soak scan proof release fmt setup setup-tests
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,16 @@ soak: setup release ## half an hour of mixed load: nothing may grow (ARGS='--sec
 
 release:
 	$(CARGO) build --release --quiet -p tgp -p tgp-proof
+
+scan: setup ## scanners: testssl.sh on each TLS listener, cargo-deny over the dependencies
+	scripts/scan
+
+proof: ## all that is too long for CI, one after the other
+	$(MAKE) fuzz
+	$(MAKE) faults
+	$(MAKE) bench
+	$(MAKE) soak
+	$(MAKE) scan
 
 fmt: ## format the tree
 	$(CARGO) fmt --all

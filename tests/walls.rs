@@ -149,6 +149,25 @@ fn sql_is_written_only_in_the_store() {
     }
 }
 
+/// sqlx takes a statement that is no literal only inside `AssertSqlSafe`: one is, to name a tenant, whose id is a `Uuid`.
+#[test]
+fn no_statement_is_put_together_from_text_at_run_time() {
+    for (path, text) in sources("src") {
+        let uses = text.matches("AssertSqlSafe(").count();
+        assert_eq!(uses, usize::from(path.ends_with("/src/store/mod.rs")), "{path} puts a statement together");
+    }
+}
+
+#[test]
+fn every_dependency_comes_from_the_one_registry() {
+    let metadata = metadata();
+    let members = metadata.workspace_members.len();
+    let foreign = metadata.packages.iter().filter(|p| !p.source.as_ref().is_some_and(|source| source.is_crates_io()));
+    let foreign: Vec<&str> = foreign.map(|package| package.name.as_str()).collect();
+    assert_eq!(foreign.len(), members, "only our own come from elsewhere: {foreign:?}");
+    assert!(metadata.packages.len() > 100);
+}
+
 #[test]
 fn status_codes_are_named_only_where_http_is_spoken() {
     for (path, text) in sources("src") {
@@ -157,20 +176,103 @@ fn status_codes_are_named_only_where_http_is_spoken() {
     }
 }
 
-/// `` `test: name` `` in SECURITY.md is a promise that this test exists.
+/// Programs are started with their arguments apart, never through a shell, and only by what runs on a developer's machine,
+/// by the supervisor of `tgp serve --with-vault`, and to initialise a software token.
+#[test]
+fn programs_are_started_by_the_development_stack_and_the_supervisor_alone() {
+    let allowed = ["/src/dev/", "/src/cli/serve.rs", "/vault/token/src/softhsm.rs"];
+    let mut seen = 0;
+    for (path, text) in ["src", "vault/service/src", "vault/client/src", "vault/token/src", "attest", "sdk/rust/src"]
+        .iter()
+        .flat_map(|folder| sources(folder))
+    {
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        if code.contains("process::Command") || code.contains("Command::new(\"") {
+            assert!(allowed.iter().any(|part| path.contains(part)), "{path} starts a program");
+            assert!(!code.contains("\"-c\"") && !code.contains("\"sh\""), "{path} goes through a shell");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "the search finds what is there");
+}
+
+/// What many requirements of ASVS are about and we have none of: nothing here can be made to interpret it.
+#[test]
+fn no_markup_query_or_script_interpreter_is_in_the_tree() {
+    let tree = tree("tgp");
+    for (what, crates) in [
+        ("XML and HTML", &["quick-xml", "xml-rs", "roxmltree", "libxml", "html5ever", "scraper", "ammonia"][..]),
+        ("templates", &["tera", "handlebars", "minijinja", "askama", "liquid"]),
+        ("scripts", &["mlua", "rhai", "boa_engine", "rquickjs", "deno_core", "wasmtime"]),
+        ("directories, caches, mail", &["ldap3", "memcache", "redis", "lettre"]),
+        ("GraphQL and WebSocket", &["async-graphql", "juniper", "tungstenite", "tokio-tungstenite", "fastwebsockets"]),
+        ("archives and images", &["zip", "tar", "flate2", "brotli", "zstd", "image", "async-compression"]),
+        ("regular expressions that backtrack", &["fancy-regex", "pcre2", "onig"]),
+        ("self-describing object formats", &["bincode", "serde_pickle", "ciborium", "serde_yaml", "ron"]),
+        ("cookies and sessions", &["cookie", "tower-sessions", "axum-extra"]),
+        ("a second TLS stack or old algorithms", &["openssl", "native-tls", "ring", "rsa", "des", "rc4"]),
+    ] {
+        for name in crates {
+            assert!(!tree.contains(*name), "{name} is in the tree: {what} would need an answer in docs/ASVS.md");
+        }
+    }
+}
+
+/// `unsafe` is denied everywhere; where a line needs it all the same, the reason and the invariant stand there.
+#[test]
+fn unsafe_code_is_denied_and_argued_where_it_is_excepted() {
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).expect("Cargo.toml");
+    assert!(manifest.contains("[workspace.lints.rust]\nunsafe_code = \"deny\""));
+    for package in metadata().workspace_packages() {
+        let text = std::fs::read_to_string(&package.manifest_path).expect("a manifest");
+        assert!(text.contains("[lints]\nworkspace = true"), "{} has lints of its own", package.name);
+    }
+    for (path, text) in ["src", "vault", "attest", "sdk"].iter().flat_map(|folder| sources(folder)) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (n, _) in lines.iter().enumerate().filter(|(_, line)| line.contains("unsafe {")) {
+            let above = lines[n.saturating_sub(6)..n].join("\n");
+            assert!(above.contains("// SAFETY: "), "{path}:{} does not say why it is sound", n + 1);
+            assert!(text.contains("unsafe_code, reason = "), "{path} does not say why it is excepted");
+        }
+    }
+}
+
+#[test]
+fn arithmetic_of_ours_is_checked_in_release_builds_too() {
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).expect("Cargo.toml");
+    let table = manifest.split("[profile.release.package]\n").nth(1).expect("the table");
+    let table = table.split("\n[").next().unwrap_or_default();
+    for package in metadata().workspace_packages() {
+        let line = format!("{} = {{ overflow-checks = true }}", package.name);
+        assert!(table.lines().any(|own| own == line), "{} wraps around", package.name);
+    }
+}
+
+/// `` `test: name` `` in one of these pages is a promise that this test exists: a function that a test runner runs, or a
+/// named row of a table of cases.
 #[test]
 fn every_test_that_security_md_names_exists() {
     let root = env!("CARGO_MANIFEST_DIR");
-    let claims = std::fs::read_to_string(format!("{root}/SECURITY.md")).expect("SECURITY.md");
-    let code: String =
+    let code: Vec<String> =
         ["attest", "vault", "src", "sdk", "tests"].iter().flat_map(|f| sources(f)).map(|(_, text)| text).collect();
-    let names: Vec<&str> =
-        claims.split("`test: ").skip(1).map(|rest| rest.split('`').next().expect("closed")).collect();
-    assert!(names.len() >= 25, "only {} claims name a test", names.len());
-    for name in names {
-        let plain = code.contains(&format!("fn {name}("));
-        let row = code.contains(&format!("\"{name}\""));
-        assert!(plain || row, "SECURITY.md names `{name}`, which is not there");
+    let mut tests: BTreeSet<&str> = BTreeSet::new();
+    for text in &code {
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for n in lines.iter().enumerate().filter(|(_, l)| l.starts_with("#[test]") || l.starts_with("#[tokio::test")) {
+            let named = lines[n.0 + 1..].iter().find(|line| line.contains("fn ")).and_then(|l| l.split("fn ").nth(1));
+            tests.extend(named.and_then(|rest| rest.split('(').next()));
+        }
+    }
+    assert!(tests.len() > 200, "only {} tests were found", tests.len());
+    for (page, least) in [("SECURITY.md", 25), ("docs/ASVS.md", 100), ("docs/vulnerabilities-of-others.md", 20)] {
+        let claims = std::fs::read_to_string(format!("{root}/{page}")).expect(page);
+        let names: Vec<&str> =
+            claims.split("`test: ").skip(1).map(|rest| rest.split('`').next().expect("closed")).collect();
+        assert!(names.len() >= least, "{page}: only {} claims name a test", names.len());
+        for name in names {
+            let row = code.iter().any(|text| text.contains(&format!("\"{name}\"")));
+            assert!(tests.contains(name) || row, "{page} names `{name}`, which is not there");
+        }
     }
 }
 

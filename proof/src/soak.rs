@@ -134,7 +134,7 @@ fn observe(world: &mut World, seconds: u64, seen: &Seen) -> Result<(Vec<Sample>,
         events.enrolments += 1;
         world.runtime.block_on(victim_agent.renew_certificate())?;
         events.renewals += 1;
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             world.stack.operator(&["agent", "freeze", &format!("soak-{turn}")])?;
             events.freezes += 1;
         }

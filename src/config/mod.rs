@@ -194,6 +194,15 @@ mod tests {
     }
 
     #[test]
+    fn a_health_listener_beyond_the_loopback_is_refused() {
+        for address in ["0.0.0.0:9464", "[::]:9464", "192.0.2.1:9464"] {
+            let text = format!("{MINIMAL}\n[listen]\nhealth = \"{address}\"");
+            let error = Config::parse(&text, Path::new("/")).expect_err(address);
+            assert!(error.to_string().starts_with("listen.health"), "{error}");
+        }
+    }
+
+    #[test]
     fn an_issuer_with_a_path_is_refused() {
         let text = MINIMAL.replace("gw.tgp.example\"", "gw.tgp.example/tgp\"");
         assert!(Config::parse(&text, Path::new("/")).is_err());

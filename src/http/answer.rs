@@ -82,11 +82,37 @@ pub fn content(status: StatusCode, kind: &'static str, body: impl Into<Body>) ->
     response
 }
 
-/// Every answer names its request, as the audit does.
+/// What a browser that strays here is told: speak TLS only, run, frame, guess and pass on nothing. The
+/// origin is ours, so a tool's reply cannot say otherwise. HSTS: RFC 6797, two years.
+const FOR_BROWSERS: [(HeaderName, HeaderValue); 5] = [
+    (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=63072000; includeSubDomains")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox",
+        ),
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// Which software answers is nobody's business, an upstream's neither.
+const BANNERS: [HeaderName; 3] =
+    [header::SERVER, HeaderName::from_static("x-powered-by"), HeaderName::from_static("x-aspnet-version")];
+
+/// Every answer on TLS names its request, as the audit does, and carries `FOR_BROWSERS`.
 pub fn finish(mut response: Response<Body>, request_id: Uuid) -> Response<Body> {
+    let headers = response.headers_mut();
     let id = request_id.hyphenated().to_string();
     if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(HeaderName::from_static("tgp-request-id"), id);
+        headers.insert(HeaderName::from_static("tgp-request-id"), id);
+    }
+    for banner in &BANNERS {
+        headers.remove(banner);
+    }
+    for (name, value) in FOR_BROWSERS {
+        headers.insert(name, value);
     }
     response
 }
@@ -129,5 +155,24 @@ mod tests {
         assert_eq!(check(Request::get("/").header("x", "v".repeat(64 * 1024))), Err(Code::HeadersTooLarge));
         let twice = Request::post("/").header("content-type", "a/b").header("content-type", "a/b");
         assert_eq!(check(twice), Err(Code::RequestMalformed));
+    }
+
+    #[test]
+    fn a_tools_reply_cannot_loosen_what_browsers_are_told_of_our_origin() {
+        let reply = Response::builder()
+            .header("strict-transport-security", "max-age=0")
+            .header("content-security-policy", "default-src *")
+            .header("content-security-policy", "script-src *")
+            .header("referrer-policy", "unsafe-url")
+            .header("server", "Tool/1.2.3")
+            .header("x-powered-by", "PHP/5.6")
+            .header("etag", "\"kept\"");
+        let finished = finish(reply.body(Body::empty()).expect("a reply"), Uuid::nil());
+        let headers = finished.headers();
+        for (name, value) in FOR_BROWSERS {
+            assert_eq!(headers.get_all(&name).iter().collect::<Vec<_>>(), [&value], "{name}");
+        }
+        assert!(BANNERS.iter().all(|banner| !headers.contains_key(banner)), "{headers:?}");
+        assert_eq!(headers["etag"], "\"kept\"");
     }
 }

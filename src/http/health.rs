@@ -13,6 +13,8 @@ use super::listen::{Answer, Connection};
 use super::metrics::Metrics;
 use crate::gateway::Gateway;
 
+const TEXT: &str = "text/plain; charset=utf-8";
+
 pub struct HealthRoutes {
     pub gateway: Arc<Gateway>,
     pub metrics: Arc<Metrics>,
@@ -21,13 +23,13 @@ pub struct HealthRoutes {
 impl Answer for HealthRoutes {
     async fn answer(self: Arc<Self>, request: Request<Incoming>, _: Arc<Connection>) -> Response<Body> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            return content(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "");
+            return content(StatusCode::METHOD_NOT_ALLOWED, TEXT, "");
         }
         match request.uri().path() {
             "/health/live" => answer_json(StatusCode::OK, &json!({ "status": "live" })),
             "/health/ready" => self.ready().await,
             "/metrics" => self.metrics().await,
-            _ => content(StatusCode::NOT_FOUND, "text/plain", "/health/live, /health/ready, /metrics\n"),
+            _ => content(StatusCode::NOT_FOUND, TEXT, "/health/live, /health/ready, /metrics\n"),
         }
     }
 }
@@ -59,6 +61,6 @@ impl HealthRoutes {
             Ok(report) => report.calls.into_iter().map(|count| (count.op, count.ok, count.refused)).collect(),
             Err(_) => Vec::new(),
         };
-        content(StatusCode::OK, "text/plain; version=0.0.4", self.metrics.text(&calls))
+        content(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.text(&calls))
     }
 }

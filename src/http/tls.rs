@@ -144,6 +144,8 @@ pub fn server_config(
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // The provider lists its strongest suite first, and that order counts, not the client's.
+    config.ignore_client_order = true;
     // No early data: it could be replayed before a nonce is seen.
     config.max_early_data_size = 0;
     Ok(Arc::new(config))

@@ -2,6 +2,7 @@
 
 mod edges;
 mod flow;
+mod listeners;
 mod records;
 mod replicas;
 mod support;

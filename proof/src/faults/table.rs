@@ -237,7 +237,8 @@ impl Scene {
     fn token_away(&mut self, away: bool) -> Result<(), Failure> {
         let layout = self.world.stack.layout();
         let (here, there) = (layout.path("token"), layout.path("token.away"));
-        Ok(if away { fs::rename(here, there)? } else { fs::rename(there, here)? })
+        let (from, to) = if away { (here, there) } else { (there, here) };
+        Ok(fs::rename(from, to)?)
     }
 
     fn cut(&mut self, cut: bool) -> Result<(), Failure> {
@@ -251,10 +252,11 @@ impl Scene {
         for pid in crate::cpu::tree(postgres) {
             let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let title = String::from_utf8_lossy(&title);
-            if title.contains("tgp_gateway") || title.contains("tgp_admission") {
-                if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
-                    let _ = rustix::process::kill_process(pid, Signal::TERM); // as pg_terminate_backend does
-                }
+            let theirs = title.contains("tgp_gateway") || title.contains("tgp_admission");
+            if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed())
+                && theirs
+            {
+                let _ = rustix::process::kill_process(pid, Signal::TERM); // as pg_terminate_backend does
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ mod tools;
 use std::sync::Arc;
 
 use axum::body::Body;
+use http::header::{self, HeaderMap};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -95,6 +96,7 @@ impl OperatorRoutes {
         let (parts, body) = request.into_parts();
         let limits = &self.gateway.config.limits;
         admissible(&parts, limits, &self.gateway.config.issuer).map_err(Denied::counted)?;
+        not_from_elsewhere(&parts.method, &parts.headers).map_err(Denied::counted)?;
         let path = parts.uri.path().to_owned();
         if path == "/v1/about" && parts.method == Method::GET {
             return Ok(self.about().await);
@@ -205,6 +207,20 @@ impl Act {
             return Ok(());
         }
         Err(Refusal::new(Code::RoleInsufficient, "the roster gives this operator no role for this act"))
+    }
+}
+
+/// A browser presents an operator's certificate with whatever request any page makes; only what the browser itself says
+/// of the request's origin tells them apart (Fetch Metadata, and RFC 6454's `Origin`). Other clients say neither.
+fn not_from_elsewhere(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    if [Method::GET, Method::HEAD].contains(method) {
+        return Ok(()); // reads; no page of another origin gets to see the answer
+    }
+    let sites: Vec<&[u8]> = headers.get_all("sec-fetch-site").iter().map(|value| value.as_bytes()).collect();
+    match sites[..] {
+        [b"same-origin"] => Ok(()),
+        [] if !headers.contains_key(header::ORIGIN) => Ok(()),
+        _ => Err(malformed("an act is not taken from a page of another origin")),
     }
 }
 
