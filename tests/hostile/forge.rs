@@ -6,8 +6,6 @@ use std::process::Command;
 use std::str::FromStr as _;
 use std::time::{Duration, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use p256::ecdsa::signature::hazmat::PrehashSigner as _;
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 use p256::elliptic_curve::Generate as _;
@@ -38,6 +36,8 @@ const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.84
 pub struct Forge {
     root: PathBuf,
     ca: X509,
+    /// Labels of the token's private keys and their ids: the tool signs by id.
+    ids: Vec<(String, String)>,
 }
 
 /// Who signs a certificate.
@@ -65,31 +65,22 @@ pub struct Draft {
 impl Forge {
     pub fn of(deployment: &Deployment) -> Self {
         let pem = std::fs::read_to_string(deployment.path("d/ca.pem")).expect("ca.pem");
-        Self { root: deployment.path("d"), ca: X509::from_pem(pem).expect("the CA's certificate") }
+        let root = deployment.path("d");
+        let objects = tool(&root, &["--list-objects", "--type", "privkey"]);
+        let after = |line: &str, name: &str| line.trim().strip_prefix(name).map(|rest| rest.trim().to_owned());
+        let labels = objects.lines().filter_map(|line| after(line, "label:"));
+        let ids = labels.zip(objects.lines().filter_map(|line| after(line, "ID:"))).collect();
+        Self { root, ca: X509::from_pem(pem).expect("the CA's certificate"), ids }
     }
 
     /// r‖s over the SHA-256 of `message`, by a key of the deployment's token.
-    pub fn sign(&self, key: &str, message: &[u8]) -> [u8; 64] {
+    pub fn sign(&self, label: &str, message: &[u8]) -> [u8; 64] {
         let (input, output) = (self.root.join("forge.in"), self.root.join("forge.out"));
         std::fs::write(&input, Sha256::digest(message)).expect("written");
-        let module = tgp_vault::softhsm::module().expect("SoftHSM");
-        let pin = std::fs::read_to_string(self.root.join("vault/pin")).expect("the PIN");
-        let done = Command::new("pkcs11-tool")
-            .args(["--module", text(&module), "--token-label", "tgp", "--login", "--pin", "env:FORGE_PIN"])
-            .args(["--sign", "--mechanism", "ECDSA", "--label", key])
-            .args(["--input-file", text(&input), "--output-file", text(&output)])
-            .env("FORGE_PIN", pin.trim())
-            .env("SOFTHSM2_CONF", self.root.join("softhsm2.conf"))
-            .output()
-            .expect("pkcs11-tool (package opensc) is installed");
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let id = self.ids.iter().find(|(other, _)| other == label).map(|(_, id)| id.as_str()).expect("a key");
+        let args = ["--sign", "--mechanism", "ECDSA", "--id", id];
+        tool(&self.root, &[&args[..], &["--input-file", text(&input), "--output-file", text(&output)]].concat());
         std::fs::read(&output).expect("a signature").try_into().expect("64 octets")
-    }
-
-    /// A JWS of this header and payload, whatever they are, signed by the deployment's own key.
-    pub fn jws(&self, header: &str, payload: &str) -> String {
-        let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-        format!("{input}.{}", URL_SAFE_NO_PAD.encode(self.sign("token-signing.1", input.as_bytes())))
     }
 
     /// Makes the certificate and leaves it with its key in files.
@@ -137,6 +128,21 @@ impl Forge {
         std::fs::write(&key_file, key.to_pkcs8_pem(LineEnding::LF).expect("PEM").as_bytes()).expect("written");
         Certificate { chain, key: key_file }
     }
+}
+
+/// `pkcs11-tool`, logged in to the deployment's token.
+fn tool(root: &Path, args: &[&str]) -> String {
+    let module = tgp_vault::softhsm::module().expect("SoftHSM");
+    let pin = std::fs::read_to_string(root.join("vault/pin")).expect("the PIN");
+    let done = Command::new("pkcs11-tool")
+        .args(["--module", text(&module), "--token-label", "tgp", "--login", "--pin", "env:FORGE_PIN"])
+        .args(args)
+        .env("FORGE_PIN", pin.trim())
+        .env("SOFTHSM2_CONF", root.join("softhsm2.conf"))
+        .output()
+        .expect("pkcs11-tool (package opensc) is installed");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("utf-8")
 }
 
 fn text(path: &Path) -> &str {

@@ -2,7 +2,7 @@
 //! back, against a running gateway. One test and one deployment a table.
 //!
 //! To add a case, add a line to a table: its name, how it differs from a good request, the status, the code. Then
-//! `make hostile WRITE=1` writes the counts of `docs/RESULTS.md` anew.
+//! `WRITE=1 make hostile ONLY=results` writes the counts of `docs/RESULTS.md` anew.
 
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "shared with the whole-process tests; each program uses its part")]

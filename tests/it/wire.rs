@@ -135,7 +135,7 @@ impl Wire {
 }
 
 /// A connection that stays open between requests.
-pub struct Live(SendRequest<Full<Bytes>>);
+pub struct Live(SendRequest<Full<Bytes>>, tokio::task::JoinHandle<hyper::Result<()>>);
 
 impl Live {
     pub async fn open(wire: &Wire, certificate: Option<&Certificate>) -> Result<Self, String> {
@@ -144,8 +144,7 @@ impl Live {
         let name = ServerName::try_from("localhost").expect("a name");
         let io = TokioIo::new(connector.connect(name, tcp).await.map_err(|e| e.to_string())?);
         let (sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|e| e.to_string())?;
-        tokio::spawn(connection);
-        Ok(Self(sender))
+        Ok(Self(sender, tokio::spawn(connection)))
     }
 
     pub async fn send(&mut self, draft: &Draft) -> Reply {
@@ -160,14 +159,20 @@ impl Live {
             request.headers_mut().expect("no error yet").append(name, value.clone());
         }
         let request = request.body(Full::new(Bytes::copy_from_slice(&draft.body))).expect("a request");
-        let whole = |error: hyper::Error| {
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            format!("{error}: {cause}")
+        let answered = async {
+            self.0.ready().await?;
+            let (parts, body) = self.0.send_request(request).await?.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok::<_, hyper::Error>(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
         };
-        self.0.ready().await.map_err(whole)?;
-        let (parts, body) = self.0.send_request(request).await.map_err(whole)?.into_parts();
-        let body = body.collect().await.map_err(whole)?.to_bytes();
-        Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+        match answered.await {
+            Ok(reply) => Ok(reply),
+            // The connection's own end tells more than the request's.
+            Err(error) => match (&mut self.1).await {
+                Ok(Err(error)) => Err(std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string)),
+                _ => Err(error.to_string()),
+            },
+        }
     }
 }
 

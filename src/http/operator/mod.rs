@@ -92,9 +92,9 @@ impl OperatorRoutes {
         request: Request<Incoming>,
         connection: &Connection,
     ) -> Result<Response<Body>, Denied> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let limits = &self.gateway.config.limits;
-        admissible(&parts, limits, &self.gateway.config.issuer).map_err(Denied::counted)?;
+        admissible(&mut parts, connection, limits, &self.gateway.config.issuer).map_err(Denied::counted)?;
         let path = parts.uri.path().to_owned();
         if path == "/v1/about" && parts.method == Method::GET {
             return Ok(self.about().await);
