@@ -19,12 +19,7 @@ use crate::refusal::{Advice, Code, Refusal};
 const SECRET_ROOM: usize = 32 * 1024;
 
 /// Bounds, framing and target, before anything else is looked at.
-pub fn admissible(
-    parts: &mut Parts,
-    connection: &Connection,
-    limits: &Limits,
-    origin: &Origin,
-) -> Result<(), Refusal> {
+pub fn admissible(parts: &mut Parts, connection: &Connection, limits: &Limits, origin: &Origin) -> Result<(), Refusal> {
     connection.verdict.check(parts)?;
     check(parts, limits, origin)
 }

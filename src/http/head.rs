@@ -326,6 +326,10 @@ fn split(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
         return malformed("a field is a name, a colon and a value");
     };
     let (name, value) = (&line[..colon], &line[colon + 1..]);
+    // What `http::HeaderName` can hold.
+    if name.len() > usize::from(u16::MAX) {
+        return Err(too_large());
+    }
     if name.is_empty() || !name.iter().copied().all(is_token) {
         return malformed("a field's name is a token, with nothing between it and the colon");
     }
@@ -459,7 +463,8 @@ mod tests {
     #[test]
     fn a_broken_chunk_passes_no_further() {
         let head = "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
-        for (body, passed) in [("5\n", "5"), ("x", ""), ("1\r\nab", "1\r\na"), ("1;\n", "1;"), ("\r\n", ""), ("0\r\nx\n", "0\r\nx")]
+        for (body, passed) in
+            [("5\n", "5"), ("x", ""), ("1\r\nab", "1\r\na"), ("1;\n", "1;"), ("\r\n", ""), ("0\r\nx\n", "0\r\nx")]
         {
             let octets = format!("{head}{body}\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n");
             assert_eq!(judged(octets.as_bytes(), 1000), (format!("{head}{passed}"), None, true), "{body:?}");

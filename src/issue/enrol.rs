@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::admission::{Entry, Kind, Spend};
 use crate::gateway::Gateway;
+use crate::json::Object;
 use crate::proxy::call::signed_fields;
 use crate::refusal::{Advice, Code, Refusal};
 use crate::store::agent::{Agent, Enrolment};
@@ -215,18 +216,18 @@ struct Renewal {
 fn renewable(gateway: &Gateway, signed: &Signed<'_>) -> Result<(), Refusal> {
     let endpoint = format!("{}/v1/certificates", gateway.config.issuer);
     if signed.target_uri != endpoint {
-        return Err(Refusal::new(Code::SignatureInvalid, format!("it was signed for another endpoint than {endpoint}")));
+        return Err(Refusal::new(
+            Code::SignatureInvalid,
+            format!("it was signed for another endpoint than {endpoint}"),
+        ));
     }
     let Renewal { csr } = object(signed.content, "the body is JSON {csr}")?;
     CertificateRequest::parse(&csr).map(drop).map_err(|error| malformed(&error.to_string()))
 }
 
-/// Reads a JSON object. Serde takes a sequence of its members' values for a struct as well; nobody means that.
 fn object<T: DeserializeOwned>(content: &[u8], detail: &str) -> Result<T, Refusal> {
-    if !content.trim_ascii_start().starts_with(b"{") {
-        return Err(malformed(detail));
-    }
-    serde_json::from_slice(content).map_err(|_| malformed(detail))
+    let Object(value) = serde_json::from_slice(content).map_err(|_| malformed(detail))?;
+    Ok(value)
 }
 
 fn identity_key(agent: &Agent) -> Result<IdentityKey, Refusal> {

@@ -87,13 +87,13 @@ const ENROLMENT: &[Case<fn(&mut Join<'_>)>] = &[
     ("the point at infinity", |j| j.body = j.with_jwk(|jwk| for it in ["x", "y"] { jwk[it] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into() }), 400, "request-malformed"),
     ("a body of 65 KiB", |j| j.body = j.body.replacen("\"csr\":\"", &format!("\"csr\":\"{}", "A".repeat(65 * 1024)), 1), 413, "body-too-large"),
     ("GET", |j| j.plan.method = "GET".into(), 405, "method-not-allowed"),
-    ("another content-type, signed", |j| j.plan.set("content-type", "text/plain"), 200, ""),
-    ("the same again with the same keys", |_| {}, 200, ""),
-    ("the same again as it was", |j| j.twice = true, 400, "signature-replayed"),
+    ("another content-type, signed", |j| { j.plan.set("content-type", "text/plain"); j.recorded = true }, 200, ""),
+    ("the same again with the same keys", |j| j.recorded = true, 200, ""),
+    ("the same again as it was", |j| { j.twice = true; j.recorded = true }, 400, "signature-replayed"),
     ("the same again with another TLS key", |j| { let csr = TlsKey::generate().csr().expect("a request"); j.csr(&csr); j.recorded = true }, 400, "code-used"),
     ("a request that is no PEM", |j| { j.csr("x"); j.recorded = true }, 400, "request-malformed"),
     ("a request whose signature is broken", |j| { let csr = broken(j.scene); j.csr(&csr); j.recorded = true }, 400, "request-malformed"),
-    ("a query behind the endpoint", |j| { j.plan.target.push_str("?x"); j.recorded = true }, 400, "request-malformed"),
+    ("a query behind the endpoint", |j| { j.plan.target.push_str("?x"); j.recorded = true }, 400, "signature-invalid"),
 ];
 
 #[rustfmt::skip]
@@ -118,7 +118,7 @@ const RENEWAL: &[Case<fn(&mut Join<'_>)>] = &[
     ("a request that is no PEM", |j| j.csr("x"), 400, "request-malformed"),
     ("a request whose signature is broken", |j| { let csr = broken(j.scene); j.csr(&csr) }, 400, "request-malformed"),
     ("a body of 65 KiB", |j| j.body = j.body.replacen("\"csr\":\"", &format!("\"csr\":\"{}", "A".repeat(65 * 1024)), 1), 413, "body-too-large"),
-    ("a query behind the endpoint", |j| j.plan.target.push_str("?x"), 400, "request-malformed"),
+    ("a query behind the endpoint", |j| j.plan.target.push_str("?x"), 400, "signature-invalid"),
 ];
 
 pub const COUNT: usize = ENROLMENT.len() + RENEWAL.len();
@@ -223,7 +223,12 @@ impl Scene {
         while u64::try_from(now()).expect("after 1970") <= codes[1].expires {
             std::thread::sleep(std::time::Duration::from_millis(50)); // time has to pass: that is what is tried
         }
-        Self { codes, identity: IdentitySecret::generate(), tls: TlsKey::generate(), stranger: IdentitySecret::generate() }
+        Self {
+            codes,
+            identity: IdentitySecret::generate(),
+            tls: TlsKey::generate(),
+            stranger: IdentitySecret::generate(),
+        }
     }
 }
 

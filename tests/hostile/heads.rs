@@ -13,9 +13,6 @@ pub struct Raw {
     lines: Vec<Vec<u8>>,
     /// What follows the empty line.
     rest: Vec<u8>,
-    certified: bool,
-    /// Whether the refusal names the agent in the record.
-    recorded: bool,
 }
 
 #[rustfmt::skip]
@@ -95,18 +92,18 @@ pub const CASES: &[Case<fn(&mut Raw)>] = &[
     ("HTTP/1.0", |r| r.version("HTTP/1.0"), 200, ""),
     ("HTTP/1.0 without Host", |r| { r.version("HTTP/1.0"); r.without("host") }, 200, ""),
     ("HTTP/1.0 in chunks", |r| { r.version("HTTP/1.0"); r.coding("chunked") }, 400, "request-malformed"),
-    ("HTTP/0.9", |r| { r.line = "GET /oauth2/jwks".into(); r.recorded = false }, 400, "request-malformed"),
+    ("HTTP/0.9", |r| { r.line = "GET /oauth2/jwks".into() }, 400, "request-malformed"),
     ("HTTP/1.2", |r| r.version("HTTP/1.2"), 400, "request-malformed"),
     ("HTTP/2.0 as text", |r| r.version("HTTP/2.0"), 400, "request-malformed"),
     ("http/1.1 in lower case", |r| r.version("http/1.1"), 400, "request-malformed"),
-    ("the preface of HTTP/2", |r| { r.line = "PRI * HTTP/2.0".into(); r.recorded = false }, 400, "request-malformed"),
+    ("the preface of HTTP/2", |r| { r.line = "PRI * HTTP/2.0".into() }, 400, "request-malformed"),
     ("two spaces before the target", |r| r.line = r.line.replacen(' ', "  ", 1), 400, "request-malformed"),
     ("a space behind the version", |r| r.line.push(' '), 400, "request-malformed"),
     ("a tab in the request line", |r| r.line = r.line.replacen(' ', "\t", 1), 400, "request-malformed"),
     ("a space in the target", |r| r.line = r.line.replacen("messages", "mess ages", 1), 400, "request-malformed"),
     ("a method in brackets", |r| r.line = r.line.replacen("POST", "(POST)", 1), 400, "request-malformed"),
     ("an empty line in front, which RFC 9112 allows", |r| r.line.insert_str(0, "\r\n"), 200, ""),
-    ("octets that are no HTTP", |r| { r.line = "\x16\x03\x01\x02".into(); r.lines.clear(); r.recorded = false }, 400, "request-malformed"),
+    ("octets that are no HTTP", |r| { r.line = "\x16\x03\x01\x02".into(); r.lines.clear() }, 400, "request-malformed"),
     ("a method of a thousand letters", |r| r.line = r.line.replacen("POST", &"A".repeat(1000), 1), 400, "signature-invalid"),
     ("a target of 80,000 octets", |r| r.line = r.line.replacen("messages", &format!("messages?{}", "a".repeat(80_000)), 1), 431, "headers-too-large"),
     ("129 fields", |r| r.fill(129), 431, "headers-too-large"),
@@ -179,13 +176,7 @@ impl Raw {
 fn attempt(world: &World, with: fn(&mut Raw)) -> Answer {
     let mut plan = Plan::new(world);
     plan.sign();
-    let mut raw = Raw {
-        line: "POST /t/mail/messages HTTP/1.1".to_owned(),
-        lines: Vec::new(),
-        rest: plan.body.clone(),
-        certified: true,
-        recorded: true,
-    };
+    let mut raw = Raw { line: "POST /t/mail/messages HTTP/1.1".to_owned(), lines: Vec::new(), rest: plan.body.clone() };
     raw.line("host: localhost");
     raw.line("connection: close");
     raw.line(&format!("content-length: {}", plan.body.len()));
@@ -194,8 +185,7 @@ fn attempt(world: &World, with: fn(&mut Raw)) -> Answer {
     }
     with(&mut raw);
     let octets = [raw.line.as_bytes(), b"\r\n", &raw.lines.concat(), b"\r\n", &raw.rest].concat();
-    let certificate = raw.certified.then_some(&world.agent.certificate);
-    world.block(tell(&world.wire, certificate, &octets)).answer(raw.recorded)
+    world.block(tell(&world.wire, Some(&world.agent.certificate), &octets)).answer(true)
 }
 
 #[test]

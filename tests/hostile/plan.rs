@@ -181,10 +181,14 @@ impl<'w> Plan<'w> {
 
     fn parameters(&self) -> String {
         let identifiers: Vec<&str> = self.components.iter().map(|it| it.identifier.as_str()).collect();
-        let params: String = self.params.iter().map(|(name, value)| match value.as_str() {
-            "" => format!(";{name}"),
-            value => format!(";{name}={value}"),
-        }).collect();
+        let params: String = self
+            .params
+            .iter()
+            .map(|(name, value)| match value.as_str() {
+                "" => format!(";{name}"),
+                value => format!(";{name}={value}"),
+            })
+            .collect();
         format!("({}){params}", identifiers.join(" "))
     }
 

@@ -51,7 +51,9 @@ pub async fn tell_until(
         let _ = writer.flush().await;
         std::future::pending::<()>().await;
     };
-    let both = async { tokio::select! { () = reading => {}, () = writing => {} } };
+    let both = async {
+        tokio::select! { () = reading => {}, () = writing => {} }
+    };
     let _ = tokio::time::timeout(Duration::from_secs(10), both).await;
     told
 }

@@ -56,7 +56,7 @@ pub const CASES: &[Case<fn(&mut Jwt<'_>)>] = &[
     ("a header that is an array", |t| t.header = "[]".into(), 401, "token-invalid"),
     ("a header that is not JSON", |t| t.header = "{".into(), 401, "token-invalid"),
     ("a header with something after it", |t| t.header.push_str("{}"), 401, "token-invalid"),
-    ("a header of great depth", |t| t.header("\"alg\"", &format!("\"x\":{}{},\"alg\"", "[".repeat(500), "]".repeat(500))), 401, "token-invalid"),
+    ("a header of great depth, which nobody reads", |t| t.header("\"alg\"", &format!("\"x\":{}{},\"alg\"", "[".repeat(500), "]".repeat(500))), 200, ""),
     ("sub twice", |t| { let other = t.world.other.id.clone(); t.claims("\"client_id\"", &format!("\"sub\":\"spiffe://tgp-dev.example/agent/{other}\",\"client_id\"")) }, 401, "token-invalid"),
     ("aud twice", |t| t.claims("\"iat\"", "\"aud\":\"https://evil.example/t/mail\",\"iat\""), 401, "token-invalid"),
     ("exp twice", |t| t.claims("\"jti\"", "\"exp\":9999999999,\"jti\""), 401, "token-invalid"),
@@ -74,7 +74,7 @@ pub const CASES: &[Case<fn(&mut Jwt<'_>)>] = &[
     ("expired this second", |t| t.times(-300, -300, 0), 401, "token-invalid"),
     ("not valid yet", |t| t.times(0, 60, 300), 401, "token-invalid"),
     ("nbf after exp", |t| t.times(0, 400, 300), 401, "token-invalid"),
-    ("issued in the future", |t| t.times(100, 0, 300), 401, "token-invalid"),
+    ("issued in the future, which RFC 7519 lets decide nothing", |t| t.times(100, 0, 300), 200, ""),
     ("a lifetime of more than fifteen minutes", |t| t.times(0, 0, 901), 401, "token-invalid"),
     ("exp before iat", |t| t.times(200, 0, 100), 401, "token-invalid"),
     ("exp as a string", |t| { let exp = t.claim("exp"); t.claims(&format!("\"exp\":{exp}"), &format!("\"exp\":\"{exp}\"")) }, 401, "token-invalid"),
@@ -98,8 +98,8 @@ pub const CASES: &[Case<fn(&mut Jwt<'_>)>] = &[
     ("two details", |t| { let details = t.claim("authorization_details"); let inner = details[1..details.len() - 1].to_owned(); t.claims(&details, &format!("[{inner},{inner}]")) }, 401, "token-invalid"),
     ("details with a member that nobody knows", |t| t.claims("\"type\":\"tgp_tool\"", "\"type\":\"tgp_tool\",\"privileges\":[\"admin\"]"), 401, "token-invalid"),
     ("details of another type", |t| t.claims("tgp_tool", "payment"), 401, "token-invalid"),
-    ("claims of great depth", |t| t.claims("\"aan\"", &format!("\"x\":{}{},\"aan\"", "[".repeat(500), "]".repeat(500))), 401, "token-invalid"),
-    ("claims that are not UTF-8 escaped", |t| t.claims("\"aan\"", "\"x\":\"\\ud800\",\"aan\""), 401, "token-invalid"),
+    ("claims of great depth, which nobody reads", |t| t.claims("\"aan\"", &format!("\"x\":{}{},\"aan\"", "[".repeat(500), "]".repeat(500))), 200, ""),
+    ("a claim that is half a surrogate pair", |t| { let iss = t.claim("iss"); t.claims(&iss, &format!("{iss}\\ud800")) }, 401, "token-invalid"),
     ("longer than 8 KiB", |t| t.claims("\"aan\"", &format!("\"x\":\"{}\",\"aan\"", "a".repeat(9000))), 401, "token-invalid"),
     ("a claim that nobody knows", |t| t.claims("\"aan\"", "\"x\":1,\"aan\""), 200, ""),
     ("a signature by the agent's own key", |t| t.signer = |t, input| t.world.agent.identity.sign(input.as_bytes()).to_vec(), 401, "token-invalid"),
@@ -110,7 +110,7 @@ pub const CASES: &[Case<fn(&mut Jwt<'_>)>] = &[
     ("a signature with octets after it", |t| t.spell = |text| text + "AAAA", 401, "token-invalid"),
     ("a signature with padding", |t| t.spell = |text| text + "==", 401, "token-invalid"),
     ("a signature with loose bits at its end", |t| t.spell = loose, 401, "token-invalid"),
-    ("a signature of another token", |t| t.signer = |t, _| decode(t.good.rsplit('.').next().expect("three parts")), 401, "token-invalid"),
+    ("a signature of another token", |t| { t.claims("\"aan\"", "\"x\":1,\"aan\""); t.signer = |t, _| decode(t.good.rsplit('.').next().expect("three parts")) }, 401, "token-invalid"),
     ("the payload in standard base64 with padding", |t| { t.claims("\"aan\"", "\"x\":1,\"aan\""); t.spell = padded }, 401, "token-invalid"),
     ("four parts", |t| t.spell = |text| text + ".AAAA", 401, "token-invalid"),
     ("two parts", |t| t.spell = |text| text.rsplit_once('.').expect("three parts").0.to_owned(), 401, "token-invalid"),
@@ -170,7 +170,14 @@ impl Jwt<'_> {
 
     fn copy(&self) -> Self {
         let Self { world, good, header, claims, signer, spell } = self;
-        Self { world, good: good.clone(), header: header.clone(), claims: claims.clone(), signer: *signer, spell: *spell }
+        Self {
+            world,
+            good: good.clone(),
+            header: header.clone(),
+            claims: claims.clone(),
+            signer: *signer,
+            spell: *spell,
+        }
     }
 
     /// The public key that verifies tokens, as an uncompressed point.
@@ -182,7 +189,10 @@ impl Jwt<'_> {
 
     fn public_pem(&self) -> Vec<u8> {
         // SubjectPublicKeyInfo of a P-256 point (RFC 5480).
-        let head = [0x30, 0x59, 0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7, 3, 0x42, 0];
+        let head = [
+            0x30, 0x59, 0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1,
+            7, 3, 0x42, 0,
+        ];
         let body = STANDARD.encode([head.as_slice(), &self.public_point()].concat());
         format!("-----BEGIN PUBLIC KEY-----\n{}\n{}\n-----END PUBLIC KEY-----\n", &body[..64], &body[64..]).into_bytes()
     }
@@ -229,7 +239,8 @@ fn hmac(key: &[u8], input: &str) -> Vec<u8> {
 
 fn attempt(world: &World, with: fn(&mut Jwt<'_>)) -> Answer {
     let part = |n: usize| String::from_utf8(decode(world.token.split('.').nth(n).expect("a part"))).expect("UTF-8");
-    let signer: fn(&Jwt<'_>, &str) -> Vec<u8> = |t, input| t.world.forge().sign("token-signing.1", input.as_bytes()).to_vec();
+    let signer: fn(&Jwt<'_>, &str) -> Vec<u8> =
+        |t, input| t.world.forge().sign("token-signing.1", input.as_bytes()).to_vec();
     let mut jwt =
         Jwt { world, good: world.token.clone(), header: part(0), claims: part(1), signer, spell: |text| text };
     with(&mut jwt);

@@ -36,7 +36,16 @@ impl World {
         deployment.grant("other-bot", "mail", &["*"]);
         let wire = deployment.wire();
         let token = deployment.runtime.block_on(agent.token(&wire, "mail", "send"));
-        Self { deployment, wire, agent, other, token, forge: OnceLock::new(), reading: OnceLock::new(), spent: Cell::new(0) }
+        Self {
+            deployment,
+            wire,
+            agent,
+            other,
+            token,
+            forge: OnceLock::new(),
+            reading: OnceLock::new(),
+            spent: Cell::new(0),
+        }
     }
 
     /// Requests that reached the tool so far, those that cases sent beside their own left out.
@@ -75,7 +84,14 @@ impl World {
     }
 
     /// A plain request as `agent`, or as nobody.
-    pub fn plain(&self, certified: bool, method: &str, target: &str, fields: &[(&'static str, &str)], body: &[u8]) -> Reply {
+    pub fn plain(
+        &self,
+        certified: bool,
+        method: &str,
+        target: &str,
+        fields: &[(&'static str, &str)],
+        body: &[u8],
+    ) -> Reply {
         let mut headers = http::HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, http::HeaderValue::from_str(value).expect("a header value"));

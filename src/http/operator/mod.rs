@@ -28,6 +28,7 @@ use super::problem;
 use super::tls::ServerCertificate;
 use crate::gateway::Gateway;
 use crate::issue::form;
+use crate::json::Object;
 use crate::proxy::call::read_body;
 use crate::refusal::{Code, Refusal};
 use crate::store::tenant::DEFAULT;
@@ -130,7 +131,7 @@ impl OperatorRoutes {
     }
 
     async fn act(&self, path: &str, act: &Act) -> Answered {
-        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
         let method = act.method.as_str();
         match (method, segments.as_slice()) {
             ("POST", ["v1", "deks"]) => self.new_dek(act).await,
@@ -214,7 +215,8 @@ fn malformed(detail: &str) -> Refusal {
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     // The text of serde's error would repeat what was sent, and that may be a secret.
-    serde_json::from_slice(body).map_err(|error| {
+    let parsed: Result<Object<T>, _> = serde_json::from_slice(body);
+    parsed.map(|Object(value)| value).map_err(|error| {
         malformed(&format!(
             "the body is not the JSON that this path takes (line {}, column {})",
             error.line(),
@@ -259,7 +261,10 @@ fn query(path_and_query: &str) -> Result<Vec<(String, String)>, Refusal> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            form::decode(name).zip(form::decode(value)).ok_or_else(|| malformed("the query is not form-encoded"))
+            let pair = form::decode(name).zip(form::decode(value));
+            // A NUL is no text to the store.
+            pair.filter(|(name, value)| !name.contains('\0') && !value.contains('\0'))
+                .ok_or_else(|| malformed("the query is not form-encoded"))
         })
         .collect()
 }
