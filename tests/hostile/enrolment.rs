@@ -123,6 +123,11 @@ const RENEWAL: &[Case<fn(&mut Join<'_>)>] = &[
 
 pub const COUNT: usize = ENROLMENT.len() + RENEWAL.len();
 
+/// Every code that the two tables expect.
+pub fn codes() -> impl Iterator<Item = &'static str> {
+    ENROLMENT.iter().chain(RENEWAL).map(|(.., code)| *code)
+}
+
 impl<'w> Join<'w> {
     fn enrolment(world: &'w World, scene: &'w Scene) -> Self {
         let mut join = Self::new(world, scene, "/v1/enrol");

@@ -80,6 +80,9 @@ pub const CASES: &[Case<fn(&mut Ask<'_>)>] = &[
     ("a scope with a tab between", |a| a.set("scope", "mail:send\tmail:list"), 400, "invalid_scope request-malformed"),
     ("scopes of two tools", |a| a.set("scope", "mail:send other:send"), 400, "invalid_scope request-malformed"),
     ("a scope of sixty-five actions", |a| { let scope: Vec<String> = (0..65).map(|n| format!("mail:a{n}")).collect(); a.set("scope", &scope.join(" ")) }, 400, "invalid_scope request-malformed"),
+    ("a tool without a grant", |a| a.of_crm(), 400, "invalid_scope grant-missing"),
+    ("a tool without a grant, by details", |a| a.details(r#"[{"type":"tgp_tool","identifier":"crm","actions":["go"]}]"#), 400, "invalid_authorization_details grant-missing"),
+    ("a wrong key for a tool without a grant at all, which is not told", |a| { a.pair = a.wrong_key(); a.of_crm() }, 401, "invalid_client code-invalid"),
     ("an action without a grant", |a| a.set("scope", "mail:delete"), 400, "invalid_scope scope-insufficient"),
     ("one of two actions without a grant", |a| a.set("scope", "mail:send mail:delete"), 400, "invalid_scope scope-insufficient"),
     ("a tool that does not exist", |a| a.set("scope", "none:send"), 400, "invalid_target tool-unknown"),
@@ -166,6 +169,12 @@ impl<'w> Ask<'w> {
         self.add(name, value);
     }
 
+    fn of_crm(&mut self) {
+        let resource = format!("{}/t/crm", self.world.wire.issuer);
+        self.set("scope", "crm:go");
+        self.set("resource", &resource);
+    }
+
     fn details(&mut self, details: &str) {
         self.drop("scope");
         self.drop("resource");
@@ -204,5 +213,17 @@ fn attempt(world: &World, with: fn(&mut Ask<'_>)) -> Answer {
 
 #[test]
 fn the_token_endpoint() {
-    run(&World::start(), CASES, attempt);
+    let world = World::start();
+    let upstream = format!("http://127.0.0.1:{}", world.deployment.stack.ports().tool);
+    world.deployment.operator(&[
+        "tool",
+        "add",
+        "crm",
+        "--upstream",
+        &upstream,
+        "--allow-private",
+        "--action",
+        "go=GET /go",
+    ]);
+    run(&world, CASES, attempt);
 }

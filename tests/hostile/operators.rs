@@ -41,6 +41,7 @@ pub const CASES: &[Case<Line>] = &[
     ("a page that is no number", ("GET", "/v1/audit?after=x", ""), 400, "request-malformed"),
     ("a page of a huge number", ("GET", "/v1/audit?after=99999999999999999999", ""), 400, "request-malformed"),
     ("a query with a malformed escape", ("GET", "/v1/agents?after=%zz", ""), 400, "request-malformed"),
+    ("a statement as a sequence", ("POST", "/v1/deks", "[{statement}]"), 400, "request-malformed"),
     ("a query with NUL", ("GET", "/v1/agents?after=%00", ""), 400, "request-malformed"),
     ("a tenant that is no UUID", ("GET", "/v1/agents?tenant=x", ""), 400, "request-malformed"),
     ("a path that is not there", ("GET", "/v1/nothing", ""), 404, "not-found"),
