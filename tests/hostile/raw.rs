@@ -16,7 +16,7 @@ pub struct Told {
     pub closed: bool,
 }
 
-/// Sends `octets` and reads to the end. A gateway that has not closed after ten seconds never does.
+/// Sends `octets` and reads to the end. A gateway that has not closed after half a minute never does.
 pub async fn tell(wire: &Wire, certificate: Option<&Certificate>, octets: &[u8]) -> Told {
     tell_until(wire, certificate, octets, |_| false).await
 }
@@ -54,7 +54,7 @@ pub async fn tell_until(
     let both = async {
         tokio::select! { () = reading => {}, () = writing => {} }
     };
-    let _ = tokio::time::timeout(Duration::from_secs(10), both).await;
+    let _ = tokio::time::timeout(Duration::from_secs(30), both).await;
     told
 }
 
