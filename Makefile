@@ -3,12 +3,14 @@ CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 ifeq ($(NEXTEST),yes)
 TEST = $(CARGO) nextest run --workspace --no-fail-fast
+HOSTILE = $(CARGO) nextest run --package tgp --test hostile --no-fail-fast
 else
 TEST = $(CARGO) test --workspace --no-fail-fast
+HOSTILE = $(CARGO) test --package tgp --test hostile --no-fail-fast --
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench faults soak scan proof release fmt setup setup-tests
+.PHONY: help run demo test hostile check bench faults soak scan proof release fmt setup setup-tests
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +26,9 @@ demo: setup ## the whole flow and its refusals in a temporary directory, explain
 test: setup-tests ## everything that CI tests
 	$(CARGO) test --workspace --doc --quiet
 	scripts/with-postgres $(TEST)
+
+hostile: setup-tests ## hostile requests against a running gateway; ONLY=family for one, WRITE=1 ONLY=results writes docs/RESULTS.md
+	$(HOSTILE) $(ONLY)
 
 check: setup ## format, lints, walls, documentation
 	$(CARGO) fmt --all --check

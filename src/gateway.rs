@@ -84,7 +84,7 @@ impl Gateway {
         let upstreams = Upstreams::new(&config.upstream, guard)
             .map_err(|source| StartError::Io { what: "upstream.ca_file".to_owned(), source })?;
         let gateway = Self {
-            tokens: Tokens::new(config.issuer.as_str(), keys),
+            tokens: Tokens::new(config.issuer.as_str(), config.trust_domain.clone(), keys),
             tools: Tools::new(cache.clone(), vault.clone()),
             streams: Streams::default(),
             roster: RwLock::new(Arc::new(roster)),

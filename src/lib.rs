@@ -8,6 +8,7 @@ pub mod dev;
 pub mod gateway;
 pub mod http;
 pub mod issue;
+mod json;
 pub mod proxy;
 pub mod refusal;
 pub mod store;

@@ -9,7 +9,7 @@ use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -53,6 +53,8 @@ impl Answer for AgentRoutes {
         let remote = connection.remote.ip();
         let now = self.gateway.now();
         let (parts, body) = request.into_parts();
+        // Whatever goes wrong below it is told in RFC 6749's terms.
+        let of_oauth = parts.uri.path().starts_with("/oauth2/");
         let exchange = Exchange { request_id, connection, parts, body };
         let answered = match self.failures.check(remote, now) {
             Ok(()) => self.route(exchange).await,
@@ -66,7 +68,11 @@ impl Answer for AgentRoutes {
                 }
                 let refusal = denied.settle(&self.gateway.admission).await;
                 tracing::info!(%request_id, code = %refusal.code, detail = %refusal.detail, "refused");
-                problem::problem(&self.gateway.config.issuer, request_id, &refusal)
+                if of_oauth {
+                    problem::oauth(OauthRefusal::name(refusal.code, None), request_id, &refusal)
+                } else {
+                    problem::problem(&self.gateway.config.issuer, request_id, &refusal)
+                }
             }
         };
         self.metrics.answered("gateway", response.status().as_u16());
@@ -75,13 +81,16 @@ impl Answer for AgentRoutes {
 }
 
 impl AgentRoutes {
-    async fn route(&self, exchange: Exchange) -> Result<Response<Body>, Denied> {
-        let admissible = admissible(&exchange.parts, &self.gateway.config.limits, &self.gateway.config.issuer);
+    async fn route(&self, mut exchange: Exchange) -> Result<Response<Body>, Denied> {
+        let config = &self.gateway.config;
+        let admissible = admissible(&mut exchange.parts, &exchange.connection, &config.limits, &config.issuer);
         let path = exchange.parts.uri.path().to_owned();
         if path.starts_with("/t/") {
             return self.proxy(exchange, admissible).await;
         }
-        admissible.map_err(Denied::counted)?;
+        if let Err(refusal) = admissible {
+            return Err(self.refuse(&exchange, refusal).await);
+        }
         let method = exchange.parts.method.clone();
         match (path.as_str(), &method) {
             ("/.well-known/oauth-authorization-server", &Method::GET | &Method::HEAD) => Ok(self.metadata()),
@@ -90,18 +99,32 @@ impl AgentRoutes {
             ("/v1/enrol", &Method::POST) => self.enrol(exchange).await,
             ("/v1/certificates", &Method::POST) => self.certificates(exchange).await,
             ("/v1/tools", &Method::GET | &Method::HEAD) => self.catalogue(exchange, None).await,
-            ("/.well-known/oauth-authorization-server" | "/oauth2/jwks" | "/v1/tools", _) => {
-                Err(wrong_method("GET, HEAD"))
-            }
-            ("/oauth2/token" | "/v1/enrol" | "/v1/certificates", _) => Err(wrong_method("POST")),
             (path, method) => match (path.strip_prefix("/v1/tools/"), method) {
                 (Some(slug), &Method::GET | &Method::HEAD) if !slug.contains('/') => {
                     self.catalogue(exchange, Some(slug)).await
                 }
-                (Some(slug), _) if !slug.contains('/') => Err(wrong_method("GET, HEAD")),
-                _ => Err(Denied::counted(Refusal::new(Code::NotFound, "there is nothing at this path"))),
+                _ => Err(self.refuse(&exchange, nowhere(path)).await),
             },
         }
+    }
+
+    /// A refusal of what was sent, whoever sent it: on record when a certificate names an agent.
+    async fn refuse(&self, exchange: &Exchange, refusal: Refusal) -> Denied {
+        let Ok(id) = exchange.connection.peer.agent(self.gateway.now()) else { return Denied::counted(refusal) };
+        let Ok(Some(agent)) = self.gateway.cache.agent(id).await else { return Denied::counted(refusal) };
+        let kind = match exchange.parts.uri.path() {
+            path if path.starts_with("/oauth2/") => Kind::Token,
+            path if path.starts_with("/v1/tools") => Kind::Catalogue,
+            path if path.starts_with("/v1/certificates") => Kind::Renew,
+            path if path.starts_with("/v1/enrol") => Kind::Enrol,
+            _ => Kind::Call,
+        };
+        let entry = Entry {
+            agent: Some(agent.id),
+            method: Some(exchange.parts.method.to_string()),
+            ..Entry::new(exchange.request_id, kind, agent.tenant)
+        };
+        Denied::early(&entry, refusal)
     }
 
     /// RFC 8414.
@@ -214,16 +237,13 @@ impl AgentRoutes {
 
     async fn certificates(&self, exchange: Exchange) -> Result<Response<Body>, Denied> {
         let agent = self.certified(&exchange).await?;
-        let (signed, _) = self.read_signed(exchange).await.map_err(Denied::counted)?;
-        #[derive(Deserialize)]
-        struct Body {
-            #[serde(rename = "csr")]
-            _csr: String,
-        }
-        let parsed: Result<Body, _> = serde_json::from_slice(&signed.content);
-        if parsed.is_err() {
-            return Err(Denied::counted(Refusal::new(Code::RequestMalformed, "the body is JSON {csr}")));
-        }
+        let entry = Entry {
+            agent: Some(agent.id),
+            method: Some(exchange.parts.method.to_string()),
+            ..Entry::new(exchange.request_id, Kind::Renew, agent.tenant)
+        };
+        let early = |refusal: Refusal| Denied::early(&entry, refusal);
+        let (signed, _) = self.read_signed(exchange).await.map_err(early)?;
         let certificate = enrol::renew(&self.gateway, &agent, &signed.borrow()).await?;
         let reply = json!({
             "certificate_chain": certificate.chain,
@@ -335,8 +355,15 @@ impl OwnedSigned {
     }
 }
 
-fn wrong_method(allow: &'static str) -> Denied {
-    Denied::counted(Refusal::new(Code::MethodNotAllowed, format!("use {allow}")).advise(Advice::Allow(allow)))
+/// Another method, where there is one; nothing elsewhere.
+fn nowhere(path: &str) -> Refusal {
+    let allow = match path {
+        "/.well-known/oauth-authorization-server" | "/oauth2/jwks" | "/v1/tools" => "GET, HEAD",
+        "/oauth2/token" | "/v1/enrol" | "/v1/certificates" => "POST",
+        path if path.strip_prefix("/v1/tools/").is_some_and(|slug| !slug.contains('/')) => "GET, HEAD",
+        _ => return Refusal::new(Code::NotFound, "there is nothing at this path"),
+    };
+    Refusal::new(Code::MethodNotAllowed, format!("use {allow}")).advise(Advice::Allow(allow))
 }
 
 fn active(agent: &Agent) -> Result<(), Refusal> {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::listen::Connection;
 use crate::config::{Limits, Origin};
 use crate::proxy::headers;
 use crate::refusal::{Advice, Code, Refusal};
@@ -18,15 +19,21 @@ use crate::refusal::{Advice, Code, Refusal};
 const SECRET_ROOM: usize = 32 * 1024;
 
 /// Bounds, framing and target, before anything else is looked at.
-pub fn admissible(parts: &Parts, limits: &Limits, origin: &Origin) -> Result<(), Refusal> {
+pub fn admissible(parts: &mut Parts, connection: &Connection, limits: &Limits, origin: &Origin) -> Result<(), Refusal> {
+    connection.verdict.check(parts)?;
+    check(parts, limits, origin)
+}
+
+fn check(parts: &Parts, limits: &Limits, origin: &Origin) -> Result<(), Refusal> {
     let (bytes, fields) = headers::measure(&parts.headers);
     if bytes > limits.header_bytes || fields > limits.header_fields {
         let detail =
             format!("send at most {} fields and {} bytes of headers", limits.header_fields, limits.header_bytes);
         return Err(Refusal::new(Code::HeadersTooLarge, detail).advise(Advice::Close));
     }
-    if headers::framing_is_in_doubt(&parts.headers) {
-        let detail = "send content-type and content-length once, and not content-length with transfer-encoding";
+    let two_hosts = parts.headers.get_all(header::HOST).iter().nth(1).is_some();
+    if two_hosts || headers::framing_is_in_doubt(&parts.headers) {
+        let detail = "send host, content-type and content-length once, and not content-length with transfer-encoding";
         return Err(Refusal::new(Code::RequestMalformed, detail).advise(Advice::Close));
     }
     if parts.method == http::Method::CONNECT {
@@ -127,34 +134,34 @@ mod tests {
         request.body(()).expect("a request").into_parts().0
     }
 
-    fn check(request: http::request::Builder) -> Result<(), Code> {
+    fn code(request: http::request::Builder) -> Result<(), Code> {
         let config = crate::config::Config::parse(
             "issuer = \"https://gw.tgp.example\"\ntrust_domain = \"tgp.example\"\n[vault]\nsocket = \"v\"\n\
              [database]\nurl = \"postgres://a@b/c\"\nadmission_url = \"postgres://d@b/c\"",
             std::path::Path::new("/"),
         )
         .expect("a configuration");
-        admissible(&parts(request), &config.limits, &config.issuer).map_err(|refusal| refusal.code)
+        check(&parts(request), &config.limits, &config.issuer).map_err(|refusal| refusal.code)
     }
 
     #[test]
     fn an_absolute_target_is_accepted_for_this_origin_alone() {
-        assert_eq!(check(Request::get("/t/mail/x").header("host", "anything")), Ok(()));
-        assert_eq!(check(Request::get("https://gw.tgp.example/t/mail/x")), Ok(()));
+        assert_eq!(code(Request::get("/t/mail/x").header("host", "anything")), Ok(()));
+        assert_eq!(code(Request::get("https://gw.tgp.example/t/mail/x")), Ok(()));
         for other in ["https://gw.tgp.example:444/x", "http://gw.tgp.example/x", "https://evil.example/x"] {
-            assert_eq!(check(Request::get(other)), Err(Code::RequestMalformed), "{other}");
+            assert_eq!(code(Request::get(other)), Err(Code::RequestMalformed), "{other}");
         }
         let h2 = Request::get("https://whatever.example/x").version(Version::HTTP_2);
-        assert_eq!(check(h2), Ok(()));
+        assert_eq!(code(h2), Ok(()));
     }
 
     #[test]
     fn a_head_beyond_its_bounds_is_refused() {
         let many = (0..129).fold(Request::get("/"), |request, n| request.header(format!("x-{n}"), "v"));
-        assert_eq!(check(many), Err(Code::HeadersTooLarge));
-        assert_eq!(check(Request::get("/").header("x", "v".repeat(64 * 1024))), Err(Code::HeadersTooLarge));
+        assert_eq!(code(many), Err(Code::HeadersTooLarge));
+        assert_eq!(code(Request::get("/").header("x", "v".repeat(64 * 1024))), Err(Code::HeadersTooLarge));
         let twice = Request::post("/").header("content-type", "a/b").header("content-type", "a/b");
-        assert_eq!(check(twice), Err(Code::RequestMalformed));
+        assert_eq!(code(twice), Err(Code::RequestMalformed));
     }
 
     #[test]

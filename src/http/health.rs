@@ -11,6 +11,7 @@ use tgp_vault_client::wire::Health;
 use super::answer::{content, json as answer_json};
 use super::listen::{Answer, Connection};
 use super::metrics::Metrics;
+use super::problem;
 use crate::gateway::Gateway;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -21,11 +22,15 @@ pub struct HealthRoutes {
 }
 
 impl Answer for HealthRoutes {
-    async fn answer(self: Arc<Self>, request: Request<Incoming>, _: Arc<Connection>) -> Response<Body> {
-        if request.method() != Method::GET && request.method() != Method::HEAD {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, connection: Arc<Connection>) -> Response<Body> {
+        let (mut parts, _) = request.into_parts();
+        if let Err(refusal) = connection.verdict.check(&mut parts) {
+            return content(problem::status(refusal.code), TEXT, refusal.detail + "\n");
+        }
+        if parts.method != Method::GET && parts.method != Method::HEAD {
             return content(StatusCode::METHOD_NOT_ALLOWED, TEXT, "");
         }
-        match request.uri().path() {
+        match parts.uri.path() {
             "/health/live" => answer_json(StatusCode::OK, &json!({ "status": "live" })),
             "/health/ready" => self.ready().await,
             "/metrics" => self.metrics().await,

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::head::{Bounds, Strict, Verdict};
 use super::peer::Peer;
 use super::tls::Handshakes;
 use crate::config::Limits;
@@ -27,6 +28,8 @@ use crate::config::Limits;
 pub struct Connection {
     pub peer: Peer,
     pub remote: SocketAddr,
+    /// What the framing of its requests was found to be.
+    pub verdict: Verdict,
 }
 
 /// One listener's routes.
@@ -107,6 +110,7 @@ struct Protocols {
     http2: auto::Builder<TokioExecutor>,
     /// hyper bounds the wait for each HTTP/1.1 header section, and none for HTTP/2's preface.
     first_request: Duration,
+    bounds: Bounds,
 }
 
 impl Protocols {
@@ -129,7 +133,8 @@ impl Protocols {
             .max_concurrent_streams(128)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
-        Self { http1, http2, first_request: limits.header_timeout }
+        let bounds = Bounds { bytes: limits.header_bytes, fields: limits.header_fields };
+        Self { http1, http2, first_request: limits.header_timeout, bounds }
     }
 }
 
@@ -158,14 +163,15 @@ impl<A: Answer> Task<A> {
     async fn run(self, stream: TcpStream, remote: SocketAddr) {
         match &*Arc::clone(&self.wrapping) {
             Wrapping::Plain => {
-                self.serve(stream, Protocol::Http1, Connection { peer: Peer::Anonymous, remote }).await;
+                let connection = Connection { peer: Peer::Anonymous, remote, verdict: Verdict::default() };
+                self.serve(stream, Protocol::Http1, connection).await;
             }
             Wrapping::Tls { handshakes, trust_domain } => {
                 let Some(stream) = handshakes.accept(stream).await else { return };
                 let session = stream.get_ref().1;
                 let peer = Peer::of(session.peer_certificates(), trust_domain);
                 let protocol = Protocol::negotiated(session.alpn_protocol());
-                self.serve(stream, protocol, Connection { peer, remote }).await;
+                self.serve(stream, protocol, Connection { peer, remote, verdict: Verdict::default() }).await;
             }
         }
     }
@@ -174,6 +180,7 @@ impl<A: Answer> Task<A> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let verdict = connection.verdict.clone();
         let connection = Arc::new(connection);
         let routes = self.routes;
         let begun = Arc::new(AtomicBool::new(false));
@@ -186,6 +193,10 @@ impl<A: Answer> Task<A> {
         let builder = match protocol {
             Protocol::Http1 => &self.protocols.http1,
             Protocol::Http2 => &self.protocols.http2,
+        };
+        let stream = match protocol {
+            Protocol::Http1 => Strict::new(stream, self.protocols.bounds, verdict),
+            Protocol::Http2 => Strict::open(stream, self.protocols.bounds),
         };
         let serving = builder.serve_connection(TokioIo::new(stream), service);
         let mut serving = std::pin::pin!(serving);

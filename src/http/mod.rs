@@ -4,6 +4,7 @@ mod agents;
 mod answer;
 pub mod clock;
 mod failures;
+mod head;
 mod health;
 mod listen;
 mod metrics;

@@ -116,7 +116,7 @@ fn oauth_status(error: OauthError, code: Code) -> StatusCode {
         OauthError::InvalidClient => StatusCode::UNAUTHORIZED,
         OauthError::TemporarilyUnavailable | OauthError::ServerError => status(code),
         OauthError::InvalidRequest => match code {
-            Code::BodyTooLarge | Code::HeadersTooLarge | Code::MethodNotAllowed => status(code),
+            Code::BodyTooLarge | Code::HeadersTooLarge | Code::MethodNotAllowed | Code::NotFound => status(code),
             _ => StatusCode::BAD_REQUEST,
         },
         _ => StatusCode::BAD_REQUEST,

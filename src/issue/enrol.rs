@@ -3,8 +3,10 @@
 
 use http::header::HeaderMap;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tgp_authority::CertificateRequest;
 use tgp_request::enrol::EnrolmentRequest;
 use tgp_request::jwk::{IdentityKey, Jwk};
 use tgp_request::signature::{Tag, UnverifiedRequest, accept_signature};
@@ -13,6 +15,7 @@ use uuid::Uuid;
 
 use crate::admission::{Entry, Kind, Spend};
 use crate::gateway::Gateway;
+use crate::json::Object;
 use crate::proxy::call::signed_fields;
 use crate::refusal::{Advice, Code, Refusal};
 use crate::store::agent::{Agent, Enrolment};
@@ -75,8 +78,8 @@ pub async fn enrol(gateway: &Gateway, signed: &Signed<'_>) -> Result<Enrolled, D
     let by_code = signed.parse(Tag::EnrolCode, now).map_err(Denied::counted)?;
 
     // The identity key proves itself without anything being looked up.
-    let content: EnrolmentRequest = serde_json::from_slice(signed.content)
-        .map_err(|_| Denied::counted(malformed("the body is JSON {agent, csr, jwk}")))?;
+    let content: EnrolmentRequest =
+        object(signed.content, "the body is JSON {agent, csr, jwk}").map_err(Denied::counted)?;
     let key =
         IdentityKey::from_jwk(&content.jwk).map_err(|error| Denied::counted(malformed(&format!("jwk: {error}"))))?;
     by_identity.verify_with_key(&key).and_then(|head| head.body(signed.content)).map_err(Denied::counted)?;
@@ -92,7 +95,12 @@ pub async fn enrol(gateway: &Gateway, signed: &Signed<'_>) -> Result<Enrolled, D
     // Whoever holds the code is authenticated from here on.
     let entry = signed.entry(Kind::Enrol, &agent);
     let enrolled = ask(gateway, &agent, signed).await.map_err(|refusal| Denied::row(&entry, refusal))?;
-    keep(gateway, &agent, &enrolled, &entry).await.map_err(|error| Denied::row(&entry, error))?;
+    keep(gateway, &agent, &enrolled, &entry).await.map_err(|error| match error {
+        StoreError::Conflict(_) => {
+            Denied::row(&entry, malformed("the identity key is another agent's; make one of its own"))
+        }
+        error => Denied::row(&entry, error),
+    })?;
     gateway.cache.forget(agent.id, "");
     Ok(enrolled)
 }
@@ -113,7 +121,11 @@ async fn ask(gateway: &Gateway, agent: &Agent, signed: &Signed<'_>) -> Result<En
         Refusal::internal(&format!("tenant {} has no record key; an owner runs tgp tenant prepare", agent.tenant))
     })?;
     let enrol = || Enrol { invitation: StatementText::of(&agent.invitation), request: signed.envelope(), dek: dek.id };
-    Ok(gateway.vault.call(agent.tenant, enrol).await?)
+    gateway.vault.call(agent.tenant, enrol).await.map_err(|error| match Refusal::from(error) {
+        // An invitation that no longer stands (its inviter has left, say) is a code that does not fit.
+        refusal if matches!(refusal.code, Code::StatementRefused | Code::Conflict) => code_invalid(),
+        refusal => refusal,
+    })
 }
 
 async fn keep(gateway: &Gateway, agent: &Agent, enrolled: &Enrolled, entry: &Entry) -> Result<(), StoreError> {
@@ -170,6 +182,8 @@ pub async fn renew(gateway: &Gateway, agent: &Agent, signed: &Signed<'_>) -> Res
         .verify_with_key(&key)
         .and_then(|head| head.body(signed.content))
         .map_err(|refusal| Denied::row(&entry, refusal))?;
+    // What the vault would refuse is refused before the verdict is on record.
+    renewable(gateway, signed).map_err(|refusal| Denied::row(&entry, refusal))?;
     let spend = Spend::request(request.keyid(), request.nonce_digest(), request.created(), request.expires());
     let admitted = gateway.admission.admit_agent(agent.id, entry.clone(), Some(spend)).await;
     admitted.map_err(not_admitted)?.into_inner();
@@ -177,13 +191,43 @@ pub async fn renew(gateway: &Gateway, agent: &Agent, signed: &Signed<'_>) -> Res
     // The verdict is on record; a certificate that cannot be made now is asked for again.
     let record = agent.record.clone().unwrap_or_default();
     let renew = || Renew { agent_record: record.clone(), request: signed.envelope() };
-    let certificate = gateway.vault.call(agent.tenant, renew).await.map_err(Denied::settled)?;
+    let certificate = gateway.vault.call(agent.tenant, renew).await.map_err(|error| {
+        Denied::settled(match Refusal::from(error) {
+            // The vault knows of a withdrawal that the store does not.
+            refusal if refusal.code == Code::Conflict => Refusal::new(Code::AgentRetired, "the agent is retired"),
+            refusal => refusal,
+        })
+    })?;
     let row = certificate_row(agent.id, &certificate).map_err(Denied::settled)?;
     let mut change = gateway.store.change(agent.tenant).await.map_err(Denied::settled)?;
     change.insert_certificate(&row).await.map_err(Denied::settled)?;
     let issued = Entry { detail: Some(serde_json::json!({ "serial": certificate.serial })), ..entry };
     change.commit(&issued).await.map_err(Denied::settled)?;
     Ok(certificate)
+}
+
+/// The body of `POST /v1/certificates`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Renewal {
+    csr: String,
+}
+
+fn renewable(gateway: &Gateway, signed: &Signed<'_>) -> Result<(), Refusal> {
+    let endpoint = format!("{}/v1/certificates", gateway.config.issuer);
+    if signed.target_uri != endpoint {
+        return Err(Refusal::new(
+            Code::SignatureInvalid,
+            format!("it was signed for another endpoint than {endpoint}"),
+        ));
+    }
+    let Renewal { csr } = object(signed.content, "the body is JSON {csr}")?;
+    CertificateRequest::parse(&csr).map(drop).map_err(|error| malformed(&error.to_string()))
+}
+
+fn object<T: DeserializeOwned>(content: &[u8], detail: &str) -> Result<T, Refusal> {
+    let Object(value) = serde_json::from_slice(content).map_err(|_| malformed(detail))?;
+    Ok(value)
 }
 
 fn identity_key(agent: &Agent) -> Result<IdentityKey, Refusal> {

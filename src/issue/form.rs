@@ -6,6 +6,7 @@ use tgp_request::name::{ActionName, Scope, Slug};
 use tgp_request::token::AuthorizationDetail;
 
 use super::OauthRefusal;
+use crate::json::Object;
 use crate::refusal::{Code, Refusal};
 
 /// Actions in one token.
@@ -85,10 +86,10 @@ impl Asked {
 
     fn of_details(text: &str) -> Result<Self, OauthRefusal> {
         let bad = |detail: &str| OauthRefusal::invalid_details(Refusal::new(Code::RequestMalformed, detail));
-        let details: Vec<Detail> = serde_json::from_str(text)
+        let details: Vec<Object<Detail>> = serde_json::from_str(text)
             .map_err(|_| bad("authorization_details is a JSON array of one object of type tgp_tool"))?;
-        let [detail] =
-            <[Detail; 1]>::try_from(details).map_err(|_| bad("one token is for one tool: send one detail"))?;
+        let [Object(detail)] =
+            <[Object<Detail>; 1]>::try_from(details).map_err(|_| bad("one token is for one tool: send one detail"))?;
         let Detail { kind, identifier, actions, locations } = detail;
         if kind != AuthorizationDetail::TYPE {
             return Err(bad("the type must be tgp_tool"));

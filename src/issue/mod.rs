@@ -70,8 +70,10 @@ pub async fn token(
             .grants(agent.tenant, agent.id, asked.tool.as_str())
             .await
             .map_err(|error| Denied::row(&entry, error))?;
-        let (permit, grant) = permit(gateway, &agent, tool.as_deref(), &grants, asked)
-            .map_err(|denial| Denied::early(&entry, decide::refusal(&denial, &asked.tool)))?;
+        let (permit, grant) = match permit(gateway, &agent, tool.as_deref(), &grants, asked) {
+            Ok(permitted) => permitted,
+            Err(denial) => return Err(denied(gateway, &agent, &presented, &entry, &denial, asked).await),
+        };
         entry.grant = Some(grant.id);
 
         let (token, unrecorded) = match mint(gateway, &agent, grant, &permit, &presented).await {
@@ -96,6 +98,40 @@ pub async fn token(
         }
     }
     Err(not_admitted(AdmissionError::Stale))
+}
+
+/// What was decided is told only to who has proven himself. The vault checks the proof before it looks at the grant, of
+/// which there is none.
+async fn denied(
+    gateway: &Gateway,
+    agent: &Agent,
+    presented: &Presented,
+    entry: &Entry,
+    denial: &Denial,
+    asked: &Asked,
+) -> Denied {
+    let told = decide::refusal(denial, &asked.tool);
+    let Some(record) = agent.record.as_deref() else { return Denied::early(entry, told) };
+    let call = || MintToken {
+        agent_record: record.to_vec(),
+        grant_record: Vec::new(),
+        proof: Proof::MasterKey(WireSecret::new(presented.master_key.as_bytes().to_vec())),
+        tool: asked.tool.to_string(),
+        resource: String::new(),
+        actions: Vec::new(),
+        lifetime_s: 1,
+    };
+    match gateway.vault.call(agent.tenant, call).await {
+        Err(VaultError::Call(CallError::Refused(refused))) if refused.code == RefusalCode::RecordInvalid => {
+            Denied::row(entry, told)
+        }
+        // Its record was withdrawn: nothing can be proven any more, and the certificate has named it.
+        Err(VaultError::Call(CallError::Refused(refused))) if refused.code == RefusalCode::RecordStale => {
+            Denied::early(entry, told)
+        }
+        Err(error) => Denied::early(entry, refused(error)),
+        Ok(_) => Denied::early(entry, Refusal::internal(&"the vault minted without a grant")),
+    }
 }
 
 fn permit<'g>(

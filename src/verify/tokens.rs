@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tgp_request::name::TrustDomain;
 use tgp_request::token::{TokenError, TokenKeys, VerifiedToken};
 
 /// Past this many the expired are dropped, and all of them if that is not enough.
@@ -12,13 +13,14 @@ const CAPACITY: usize = 100_000;
 /// The keys, and what was verified with them.
 pub struct Tokens {
     issuer: String,
+    trust_domain: TrustDomain,
     keys: TokenKeys,
     seen: Mutex<HashMap<[u8; 32], Arc<VerifiedToken>>>,
 }
 
 impl Tokens {
-    pub fn new(issuer: &str, keys: TokenKeys) -> Self {
-        Self { issuer: issuer.to_owned(), keys, seen: Mutex::default() }
+    pub fn new(issuer: &str, trust_domain: TrustDomain, keys: TokenKeys) -> Self {
+        Self { issuer: issuer.to_owned(), trust_domain, keys, seen: Mutex::default() }
     }
 
     /// `hash` must be the digest of `token`: `UnverifiedRequest::bearer_hash`.
@@ -28,6 +30,10 @@ impl Tokens {
             return Ok(token);
         }
         let verified = Arc::new(self.keys.verify(token, &self.issuer, now)?);
+        // Certificates are of this trust domain, and a token names its agent as its certificate does.
+        if verified.claims().sub.trust_domain != self.trust_domain {
+            return Err(TokenError::Claims("sub is of another trust domain"));
+        }
         if verified.hash() == hash {
             self.keep(&verified, now);
         }
@@ -68,7 +74,10 @@ mod tests {
         let vector: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         let jwk = serde_json::from_value(vector["gateway_jwk"].clone()).expect("a JWK");
         let keys = TokenKeys::new([TokenKey::from_jwk(&jwk).expect("a key")]);
-        (Tokens::new(ISSUER, keys), vector["access_token"].as_str().expect("text").to_owned())
+        (
+            Tokens::new(ISSUER, "tgp.example".parse().expect("a trust domain"), keys),
+            vector["access_token"].as_str().expect("text").to_owned(),
+        )
     }
 
     #[test]

@@ -6,42 +6,11 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::support::{Deployment, Setup};
-use crate::wire::{Certificate, Draft, Reply, TestAgent, Wire};
-
-/// A connection that stays open between requests.
-struct Live(SendRequest<Full<Bytes>>);
-
-impl Live {
-    async fn open(wire: &Wire, certificate: Option<&Certificate>) -> Result<Self, String> {
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(wire.tls(certificate)));
-        let tcp = tokio::net::TcpStream::connect(("127.0.0.1", wire.port)).await.map_err(|e| e.to_string())?;
-        let name = ServerName::try_from("localhost").expect("a name");
-        let io = TokioIo::new(connector.connect(name, tcp).await.map_err(|e| e.to_string())?);
-        let (sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|e| e.to_string())?;
-        tokio::spawn(connection);
-        Ok(Self(sender))
-    }
-
-    async fn send(&mut self, draft: &Draft) -> Reply {
-        let mut request =
-            Request::builder().method(draft.method.as_str()).uri(&draft.target).header("host", "localhost");
-        *request.headers_mut().expect("no error yet") = draft.headers.clone();
-        let request = request.body(Full::new(Bytes::copy_from_slice(&draft.body))).expect("a request");
-        self.0.ready().await.expect("the connection lives");
-        let (parts, body) = self.0.send_request(request).await.expect("an answer").into_parts();
-        let body = body.collect().await.expect("a body").to_bytes();
-        Reply { status: parts.status.as_u16(), headers: parts.headers, body }
-    }
-}
+use crate::wire::{Draft, Live, Reply, TestAgent, Wire};
 
 fn plain(method: &str, target: &str) -> Draft {
     Draft { method: method.into(), target: target.into(), headers: HeaderMap::new(), body: Vec::new() }

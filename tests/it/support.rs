@@ -80,9 +80,16 @@ impl Deployment {
 
     /// Creates and enrols an agent.
     pub fn agent(&self, handle: &str) -> TestAgent {
+        self.agent_of(handle, None)
+    }
+
+    /// The same in a tenant.
+    pub fn agent_of(&self, handle: &str, tenant: Option<&str>) -> TestAgent {
         let code = self.path(&format!("{handle}.code"));
         let directory = self.path(handle);
-        self.operator(&["agent", "create", handle, "--code-file", code.to_str().expect("utf-8")]);
+        let mut create = vec!["agent", "create", handle, "--code-file", code.to_str().expect("utf-8")];
+        create.extend(tenant.into_iter().flat_map(|tenant| ["--tenant", tenant]));
+        self.operator(&create);
         let url = self.wire().issuer;
         let code = code.display().to_string();
         let output =

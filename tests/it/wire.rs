@@ -10,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -130,6 +131,48 @@ impl Wire {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
         Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+}
+
+/// A connection that stays open between requests.
+pub struct Live(SendRequest<Full<Bytes>>, tokio::task::JoinHandle<hyper::Result<()>>);
+
+impl Live {
+    pub async fn open(wire: &Wire, certificate: Option<&Certificate>) -> Result<Self, String> {
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(wire.tls(certificate)));
+        let tcp = TcpStream::connect(("127.0.0.1", wire.port)).await.map_err(|e| e.to_string())?;
+        let name = ServerName::try_from("localhost").expect("a name");
+        let io = TokioIo::new(connector.connect(name, tcp).await.map_err(|e| e.to_string())?);
+        let (sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|e| e.to_string())?;
+        Ok(Self(sender, tokio::spawn(connection)))
+    }
+
+    pub async fn send(&mut self, draft: &Draft) -> Reply {
+        self.try_send(draft).await.expect("an answer")
+    }
+
+    /// `Err` when there is no answer: TLS 1.3 tells of a refused certificate only then.
+    pub async fn try_send(&mut self, draft: &Draft) -> Result<Reply, String> {
+        let mut request =
+            Request::builder().method(draft.method.as_str()).uri(&draft.target).header("host", "localhost");
+        for (name, value) in &draft.headers {
+            request.headers_mut().expect("no error yet").append(name, value.clone());
+        }
+        let request = request.body(Full::new(Bytes::copy_from_slice(&draft.body))).expect("a request");
+        let answered = async {
+            self.0.ready().await?;
+            let (parts, body) = self.0.send_request(request).await?.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok::<_, hyper::Error>(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+        };
+        match answered.await {
+            Ok(reply) => Ok(reply),
+            // The connection's own end tells more than the request's.
+            Err(error) => match (&mut self.1).await {
+                Ok(Err(error)) => Err(std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string)),
+                _ => Err(error.to_string()),
+            },
+        }
     }
 }
 

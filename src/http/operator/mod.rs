@@ -29,6 +29,7 @@ use super::problem;
 use super::tls::ServerCertificate;
 use crate::gateway::Gateway;
 use crate::issue::form;
+use crate::json::Object;
 use crate::proxy::call::read_body;
 use crate::refusal::{Code, Refusal};
 use crate::store::tenant::DEFAULT;
@@ -93,9 +94,9 @@ impl OperatorRoutes {
         request: Request<Incoming>,
         connection: &Connection,
     ) -> Result<Response<Body>, Denied> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let limits = &self.gateway.config.limits;
-        admissible(&parts, limits, &self.gateway.config.issuer).map_err(Denied::counted)?;
+        admissible(&mut parts, connection, limits, &self.gateway.config.issuer).map_err(Denied::counted)?;
         not_from_elsewhere(&parts.method, &parts.headers).map_err(Denied::counted)?;
         let path = parts.uri.path().to_owned();
         if path == "/v1/about" && parts.method == Method::GET {
@@ -132,7 +133,7 @@ impl OperatorRoutes {
     }
 
     async fn act(&self, path: &str, act: &Act) -> Answered {
-        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
         let method = act.method.as_str();
         match (method, segments.as_slice()) {
             ("POST", ["v1", "deks"]) => self.new_dek(act).await,
@@ -230,7 +231,8 @@ fn malformed(detail: &str) -> Refusal {
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     // The text of serde's error would repeat what was sent, and that may be a secret.
-    serde_json::from_slice(body).map_err(|error| {
+    let parsed: Result<Object<T>, _> = serde_json::from_slice(body);
+    parsed.map(|Object(value)| value).map_err(|error| {
         malformed(&format!(
             "the body is not the JSON that this path takes (line {}, column {})",
             error.line(),
@@ -275,7 +277,10 @@ fn query(path_and_query: &str) -> Result<Vec<(String, String)>, Refusal> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            form::decode(name).zip(form::decode(value)).ok_or_else(|| malformed("the query is not form-encoded"))
+            let pair = form::decode(name).zip(form::decode(value));
+            // A NUL is no text to the store.
+            pair.filter(|(name, value)| !name.contains('\0') && !value.contains('\0'))
+                .ok_or_else(|| malformed("the query is not form-encoded"))
         })
         .collect()
 }

@@ -33,8 +33,9 @@ pub(super) fn mint_token(worker: &mut Worker<'_>, call: MintToken, now: i64) -> 
         return Err(Failure::refused(RefusalCode::OutOfRange, text));
     }
     let agent: AgentRecord = worker.vault.open_record(&agent_record)?;
-    let grant: GrantRecord = worker.vault.open_record(&grant_record)?;
+    // Before the grant: who has not proven himself learns nothing of grants.
     check_proof(worker, &agent, &proof)?;
+    let grant: GrantRecord = worker.vault.open_record(&grant_record)?;
     let (tool, actions) = within_grant(&agent, &grant, (&tool, &resource, &actions), now)?;
 
     let in_force = worker.vault.state.current();

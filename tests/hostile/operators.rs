@@ -1,0 +1,82 @@
+//! The operators' listener: JSON that two readers could read in two ways, statements that do not fit, paths that are not.
+
+use crate::table::{Answer, Case, run};
+use crate::wire::{Certificate, Wire};
+use crate::world::World;
+
+/// Method, path and body; `{deep}` is five thousand arrays, `{statement}` the signed invitation of `travel-bot`.
+pub type Line = (&'static str, &'static str, &'static str);
+
+#[rustfmt::skip]
+pub const CASES: &[Case<Line>] = &[
+    ("the agents", ("GET", "/v1/agents", ""), 200, ""),
+    ("not JSON", ("POST", "/v1/agents", "x"), 400, "request-malformed"),
+    ("an array", ("POST", "/v1/agents", "[]"), 400, "request-malformed"),
+    ("nothing", ("POST", "/v1/agents", ""), 400, "request-malformed"),
+    ("no statement", ("POST", "/v1/agents", "{}"), 400, "request-malformed"),
+    ("something after the object", ("POST", "/v1/grants", "{\"statement\":{statement}} x"), 400, "request-malformed"),
+    ("a member twice", ("POST", "/v1/grants", "{\"statement\":{statement},\"statement\":{statement}}"), 400, "request-malformed"),
+    ("a member that nobody knows", ("POST", "/v1/grants", "{\"statement\":{statement},\"x\":1}"), 400, "request-malformed"),
+    ("a statement with a member twice", ("POST", "/v1/agents", "{\"invitation\":{\"signature\":\"x\",\"signature\":\"y\",\"statement\":{}}}"), 400, "request-malformed"),
+    ("a statement of great depth", ("POST", "/v1/grants", "{\"statement\":{deep}}"), 400, "request-malformed"),
+    ("a member of great depth", ("POST", "/v1/tools", "{\"slug\":{deep}}"), 400, "request-malformed"),
+    ("a huge number", ("POST", "/v1/agents", "{\"invitation\":1e999999}"), 400, "request-malformed"),
+    ("a number of a thousand digits", ("POST", "/v1/tools", "{\"slug\":{digits}}"), 400, "request-malformed"),
+    ("a string that is not UTF-8 escaped", ("POST", "/v1/tools", "{\"slug\":\"\\ud800\"}"), 400, "request-malformed"),
+    ("a tool with a member twice", ("POST", "/v1/tools", "{\"slug\":\"a\",\"slug\":\"b\",\"upstream\":\"https://x.example\",\"actions\":[]}"), 400, "request-malformed"),
+    ("an invitation where a grant is ordered", ("POST", "/v1/grants", "{\"statement\":{statement}}"), 403, "statement-refused"),
+    ("an invitation where a key is ordered", ("POST", "/v1/deks", "{\"statement\":{statement}}"), 403, "statement-refused"),
+    ("an invitation where a certificate is ordered", ("POST", "/v1/server/certificates", "{\"statements\":[{statement}]}"), 403, "statement-refused"),
+    ("an invitation where a roster is ordered", ("POST", "/v1/roster", "{\"statements\":[{statement}]}"), 403, "statement-refused"),
+    ("no statements where a roster is ordered", ("POST", "/v1/roster", "{\"statements\":[]}"), 403, "statement-refused"),
+    ("an invitation that was used", ("POST", "/v1/agents", "{\"invitation\":{statement}}"), 409, "conflict"),
+    ("an invitation that was altered", ("POST", "/v1/agents", "{\"invitation\":{altered}}"), 403, "statement-refused"),
+    ("a freeze that is there already", ("POST", "/v1/agents/frozen-bot/freeze", ""), 409, "conflict"),
+    ("a freeze of nobody", ("POST", "/v1/agents/nobody/freeze", ""), 404, "not-found"),
+    ("an agent of no name", ("GET", "/v1/agents/", ""), 404, "not-found"),
+    ("an agent by its handle in capitals", ("GET", "/v1/agents/TRAVEL-BOT", ""), 404, "not-found"),
+    ("an agent by dot segments", ("GET", "/v1/agents/../keys", ""), 404, "not-found"),
+    ("an agent by SQL", ("GET", "/v1/agents/x'%20or%20'1'='1", ""), 404, "not-found"),
+    ("an agent by NUL, escaped", ("GET", "/v1/agents/%00", ""), 404, "not-found"),
+    ("a page that is no number", ("GET", "/v1/audit?after=x", ""), 400, "request-malformed"),
+    ("a page of a huge number", ("GET", "/v1/audit?after=99999999999999999999", ""), 400, "request-malformed"),
+    ("a query with a malformed escape", ("GET", "/v1/agents?after=%zz", ""), 400, "request-malformed"),
+    ("a statement as a sequence", ("POST", "/v1/deks", "[{statement}]"), 400, "request-malformed"),
+    ("a query with NUL", ("GET", "/v1/agents?after=%00", ""), 400, "request-malformed"),
+    ("a tenant that is no UUID", ("GET", "/v1/agents?tenant=x", ""), 400, "request-malformed"),
+    ("a path that is not there", ("GET", "/v1/nothing", ""), 404, "not-found"),
+    ("a method that is not there", ("DELETE", "/v1/agents", ""), 404, "not-found"),
+    ("a path with two slashes", ("GET", "//v1/agents", ""), 404, "not-found"),
+    ("an agents' route", ("GET", "/oauth2/jwks", ""), 404, "not-found"),
+    ("a tool's route", ("GET", "/t/mail/messages", ""), 404, "not-found"),
+    ("a body of more than 1 MiB", ("POST", "/v1/tools", "{long}"), 413, "body-too-large"),
+];
+
+fn attempt(world: &World, (method, path, body): Line) -> Answer {
+    let statement = world.deployment.sql("postgres", "select invitation from agent where handle = 'travel-bot'");
+    let body = body
+        .replace("{statement}", &statement)
+        .replace("{altered}", &statement.replace("travel-bot", "eve-bot"))
+        .replace("{deep}", &format!("{}{}", "[".repeat(5000), "]".repeat(5000)))
+        .replace("{digits}", &"9".repeat(1000))
+        .replace("{long}", &"x".repeat(1024 * 1024 + 1));
+    let directory = world.deployment.path("d/operator");
+    let certificate = Certificate { chain: directory.join("operator.crt"), key: directory.join("operator.key") };
+    let wire = Wire { port: world.deployment.stack.ports().operators, ..world.wire.clone() };
+    let mut headers = http::HeaderMap::new();
+    headers.insert("content-type", http::HeaderValue::from_static("application/json"));
+    let sent = wire.send(Some(&certificate), method, path, headers, body.as_bytes());
+    let reply = world.block(sent).expect("an answer");
+    // Reading is no act: it is not on record unless it was refused.
+    let mut answer = Answer::of(&reply, reply.status >= 400);
+    answer.forwarded = false;
+    answer
+}
+
+#[test]
+fn the_operators_listener() {
+    let world = World::start();
+    world.deployment.agent("frozen-bot");
+    world.deployment.operator(&["agent", "freeze", "frozen-bot"]);
+    run(&world, CASES, attempt);
+}
