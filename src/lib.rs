@@ -10,6 +10,7 @@ pub mod http;
 pub mod issue;
 pub mod proxy;
 pub mod refusal;
+pub mod sandbox;
 pub mod store;
 pub mod vault;
 pub mod verify;

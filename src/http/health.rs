@@ -16,6 +16,8 @@ use crate::gateway::Gateway;
 pub struct HealthRoutes {
     pub gateway: Arc<Gateway>,
     pub metrics: Arc<Metrics>,
+    /// What this process gave up.
+    pub sandbox: String,
 }
 
 impl Answer for HealthRoutes {
@@ -50,6 +52,7 @@ impl HealthRoutes {
             "store": store_text,
             "listening_for_changes": self.gateway.cache.is_live(),
             "mode": mode,
+            "sandbox": { "gateway": self.sandbox, "vault": vault.as_ref().ok().map(|report| &report.sandbox) },
         });
         answer_json(status, &report)
     }
