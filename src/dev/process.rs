@@ -68,6 +68,11 @@ impl Process {
         Ok(())
     }
 
+    /// Waits for the child's end.
+    pub fn wait(&mut self) -> io::Result<std::process::ExitStatus> {
+        self.child.wait()
+    }
+
     /// Sends `signal` to the child.
     pub fn signal(&self, signal: Signal) {
         if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {

@@ -63,6 +63,7 @@ pub struct StackOptions {
     apart: bool,
     token_lifetime_s: u32,
     gateway_config: String,
+    log: Option<String>,
 }
 
 impl StackOptions {
@@ -75,6 +76,7 @@ impl StackOptions {
             apart: rustix::process::geteuid().is_root(),
             token_lifetime_s: 300,
             gateway_config: String::new(),
+            log: None,
         }
     }
 
@@ -97,6 +99,12 @@ impl StackOptions {
 
     pub fn token_lifetime_s(mut self, seconds: u32) -> Self {
         self.token_lifetime_s = seconds;
+        self
+    }
+
+    /// What vault and gateway log, as `TGP_LOG` says it.
+    pub fn log(mut self, filter: &str) -> Self {
+        self.log = Some(filter.to_owned());
         self
     }
 
@@ -142,8 +150,8 @@ impl Stack {
         let migrate = layout.postgres.command(&layout.tgp, &[]);
         run_tgp("tgp migrate", migrate, &["migrate", "--config", &text_of(&layout.config())])?;
         initialise(&layout)?;
-        let vault = start_vault(&layout)?;
-        let gateway = start_gateway(&layout, &layout.config(), options.ports, "gateway")?;
+        let vault = start_vault(&layout, options.log.as_deref())?;
+        let gateway = start_gateway(&layout, &layout.config(), options.ports, "gateway", options.log.as_deref())?;
         connect(&layout, options.ports)?;
         Ok(Self {
             gateways: vec![gateway],
@@ -165,7 +173,7 @@ impl Stack {
         let text = configuration(&self.layout, &self.postgres, &module, options, ports);
         let own = format!("issuer = \"https://localhost:{}\"", ports.gateway);
         write(&config, &text.replace(&own, &format!("issuer = \"https://localhost:{}\"", self.ports.gateway)))?;
-        self.gateways.push(start_gateway(&self.layout, &config, ports, "gateway-2")?);
+        self.gateways.push(start_gateway(&self.layout, &config, ports, "gateway-2", options.log.as_deref())?);
         Ok(())
     }
 
@@ -201,7 +209,7 @@ impl Stack {
     /// Stops and starts the vault.
     pub fn restart_vault(&mut self) -> Result<(), DevError> {
         self.vault.stop();
-        self.vault = start_vault(&self.layout)?;
+        self.vault = start_vault(&self.layout, None)?;
         wait_ready(&mut self.gateways[0], self.ports)
     }
 
@@ -353,9 +361,10 @@ fn connect(layout: &Layout, ports: Ports) -> Result<(), DevError> {
     write(&layout.path("ca.pem"), json["ca_pem"].as_str().unwrap_or_default())
 }
 
-fn start_vault(layout: &Layout) -> Result<Process, DevError> {
+fn start_vault(layout: &Layout, log: Option<&str>) -> Result<Process, DevError> {
     let (conf, config) = (layout.path("softhsm2.conf"), text_of(&layout.config()));
-    let environment = [("SOFTHSM2_CONF", conf.as_path())];
+    let mut environment = vec![("SOFTHSM2_CONF", conf.as_path())];
+    environment.extend(log.map(|filter| ("TGP_LOG", Path::new(filter))));
     let _ = std::fs::remove_file(layout.socket()); // a socket left by a vault that was killed
     let args = ["vault", "--config", &config];
     let mut vault =
@@ -365,11 +374,18 @@ fn start_vault(layout: &Layout) -> Result<Process, DevError> {
     Ok(vault)
 }
 
-fn start_gateway(layout: &Layout, config: &Path, ports: Ports, log: &'static str) -> Result<Process, DevError> {
+fn start_gateway(
+    layout: &Layout,
+    config: &Path,
+    ports: Ports,
+    name: &str,
+    log: Option<&str>,
+) -> Result<Process, DevError> {
     let config = text_of(config);
     let args = ["serve", "--config", &config];
+    let environment: Vec<_> = log.map(|filter| ("TGP_LOG", Path::new(filter))).into_iter().collect();
     let mut gateway =
-        Process::start("gateway", &layout.tgp, &args, &[], &layout.gateway, &layout.log(log), Signal::TERM)?;
+        Process::start("gateway", &layout.tgp, &args, &environment, &layout.gateway, &layout.log(name), Signal::TERM)?;
     wait_ready(&mut gateway, ports)?;
     Ok(gateway)
 }
