@@ -151,6 +151,11 @@ fn after_load_no_memory_holds_a_secret_that_is_not_its_own() {
     wait_until_closed(&[ports.gateway, ports.operators, ports.tool, slow]);
     let left = secrets.in_memory(gateway, |_| false);
     assert!(left.is_empty(), "in the gateway: {left:#?}");
+    // What lives in the vault by design is found there, so that it is known to be the right octets.
+    let lives = secrets.in_memory(vault, |home| home != Home::Vault);
+    for what in ["PIN (first half)", "data key 0 (first half)", "data key 1 (last half)"] {
+        assert!(lives.iter().any(|found| found.starts_with(what)), "{what} is not in the vault");
+    }
     let left = secrets.in_memory(vault, |home| home == Home::Vault);
     assert!(left.is_empty(), "in the vault: {left:#?}");
 }

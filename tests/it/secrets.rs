@@ -71,7 +71,7 @@ impl Secrets {
         for (n, line) in wrapped.lines().enumerate() {
             let octets: Vec<u8> =
                 (0..line.len()).step_by(2).map(|i| u8::from_str_radix(&line[i..i + 2], 16).expect("hex")).collect();
-            let dek = token_files::open_gcm(kek, &octets);
+            let dek = token_files::open_gcm(kek, &octets[4..]); // after the kek's version
             assert_eq!(dek.len(), 32);
             secrets.add(&format!("data key {n}"), Home::Vault, &dek);
         }
