@@ -52,7 +52,7 @@ fn load(deployment: &Deployment, agents: &[TestAgent], rounds: usize) {
                         .send(&wire, &agent.signed(&wire, &token, "GET", "/t/mail/messages/1", b""))
                         .await
                         .refused(403, "scope-insufficient");
-                    agent.ask(&wire, "mail", "delete").await.refused(400, "grant-missing");
+                    agent.ask(&wire, "mail", "delete").await.refused(400, "scope-insufficient");
                     agent.call(&wire, "mail", "events", "GET", "/events", b"").await.ok();
                 }
             },
