@@ -16,7 +16,7 @@ use crate::gateway::Gateway;
 pub struct HealthRoutes {
     pub gateway: Arc<Gateway>,
     pub metrics: Arc<Metrics>,
-    /// What this process gave up.
+    /// What this process gave up, and what of it this kernel does not know.
     pub sandbox: String,
 }
 

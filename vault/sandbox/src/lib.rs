@@ -150,7 +150,7 @@ impl Entered {
     }
 }
 
-/// `no capabilities, landlock, seccomp`; what is missing follows after `without`.
+/// `no capabilities, landlock, seccomp`; what does not hold follows after `missing:`.
 impl fmt::Display for Entered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let holds = if self.holds.is_empty() { "none".to_owned() } else { self.holds.join(", ") };
