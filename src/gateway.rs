@@ -168,7 +168,7 @@ async fn own_addresses(config: &Config) -> Vec<SocketAddr> {
 }
 
 /// Of `postgres://user:password@host:port/name?…`; nothing for a Unix socket.
-fn host_and_port(url: &str) -> Option<(String, u16)> {
+pub(crate) fn host_and_port(url: &str) -> Option<(String, u16)> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?']).next()?;
     let address = authority.rsplit_once('@').map_or(authority, |(_, address)| address);

@@ -11,6 +11,7 @@ pub mod issue;
 mod json;
 pub mod proxy;
 pub mod refusal;
+pub mod sandbox;
 pub mod store;
 pub mod vault;
 pub mod verify;

@@ -3,9 +3,10 @@
 use std::io;
 
 use clap::ValueEnum;
-use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, filter, fmt};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Format {
@@ -24,12 +25,20 @@ fn subscriber<W>(format: Format, filter: EnvFilter, to: W) -> Box<dyn Subscriber
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(OneLine(to)).with_target(false);
-    match format {
+    let lines = fmt::layer::<Registry>().with_writer(OneLine(to)).with_target(false);
+    let lines = match format {
         // No colours: then every control character is somebody's value, and none reaches a terminal.
-        Format::Text => Box::new(builder.with_ansi(false).finish()),
-        Format::Json => Box::new(builder.json().finish()),
-    }
+        Format::Text => lines.with_ansi(false).boxed(),
+        Format::Json => lines.json().boxed(),
+    };
+    Box::new(Registry::default().with(lines.with_filter(filter::filter_fn(may_be_logged))).with(filter))
+}
+
+/// Libraries that see headers and frames print them at `debug` and `trace`, whatever they hold: what `TGP_LOG` says of
+/// these levels counts for this program's own lines only.
+fn may_be_logged(line: &Metadata<'_>) -> bool {
+    let ours = line.target().split("::").next().is_some_and(|name| name == "tgp" || name.starts_with("tgp_"));
+    ours || *line.level() <= Level::INFO
 }
 
 /// The formatter writes an event at once, and its text form leaves control characters in values as they are: what a

@@ -21,6 +21,7 @@ mod log;
 mod migrate;
 mod operator;
 mod output;
+mod probe;
 mod roster;
 mod serve;
 mod tenant;
@@ -82,6 +83,9 @@ enum Verb {
     Token(token::Token),
     /// As an agent: call a tool, signed
     Call(call::Call),
+    /// Try what the sandbox of a server forbids
+    #[command(hide = true)]
+    SandboxProbe(probe::Probe),
     /// The keys in the token
     Key(key::Key),
     /// What was decided, and how it ended
@@ -128,6 +132,7 @@ impl Verb {
             Self::Grant(verb) => verb.run(output).map(done),
             Self::Token(verb) => verb.run(output).map(done),
             Self::Call(verb) => verb.run(output),
+            Self::SandboxProbe(verb) => verb.run().map(done),
             Self::Key(verb) => verb.run(output).map(done),
             Self::Audit(verb) => verb.run(output).map(done),
         }

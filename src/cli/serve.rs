@@ -13,6 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::vault::DEFAULT_CONFIG;
 use super::{CliError, block_on, log};
 use crate::config::Config;
+use crate::http::Listeners;
+use crate::sandbox;
 
 /// A vault opens its token within this time, or something is wrong.
 const VAULT_START: Duration = Duration::from_secs(60);
@@ -45,11 +47,15 @@ impl Serve {
         if self.with_vault {
             return self.supervise(&config);
         }
+        // In this order: what is bound stays, and no thread runs yet that would not be confined.
+        let listeners = Listeners::bind(&config).map_err(|e| CliError::failed(e.to_string()))?;
+        let confined = sandbox::gateway(&config).enter().map_err(|e| CliError::failed(e.to_string()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|e| CliError::failed(format!("cannot start: {e}")))?;
         runtime.block_on(async {
             let shutdown = asked_to_stop()?;
-            crate::http::serve(config, shutdown).await.map_err(|e| CliError::failed(e.to_string()))
+            let serving = crate::http::serve(config, listeners, confined.to_string(), shutdown);
+            serving.await.map_err(|e| CliError::failed(e.to_string()))
         })
     }
 
@@ -120,7 +126,8 @@ impl Part {
         if let Some((uid, gid)) = user {
             command.uid(uid).gid(gid).env_remove("HOME"); // root's, which they cannot read
         }
-        let child = command.spawn().map_err(|e| CliError::failed(format!("cannot start tgp {verb}: {e}")))?;
+        let child = tgp_sandbox::spawn_without_capabilities(&mut command);
+        let child = child.map_err(|e| CliError::failed(format!("cannot start tgp {verb}: {e}")))?;
         Ok(Self { verb, child })
     }
 

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tgp_vault::{Pin, ServeOptions, Stop, TokenConfig, VaultError};
+use tgp_vault::{Confinement, Pin, ServeOptions, Stop, TokenConfig, VaultError};
 
 use super::{CliError, log};
-use crate::config::{Config, Token};
+use crate::config::{Config, Sandbox, Token};
 
 /// Where a package puts the configuration.
 pub const DEFAULT_CONFIG: &str = "/etc/tgp/tgp.toml";
@@ -39,11 +39,17 @@ impl Vault {
             state: token.state.clone(),
             socket: config.vault.socket.clone(),
             socket_group: None,
+            confinement: confinement(&config.sandbox),
             allowed_uids,
             stop: Stop::default(),
             dangerous_clock_shift_s: 0,
         })?)
     }
+}
+
+pub fn confinement(sandbox: &Sandbox) -> Confinement {
+    let Sandbox { mode, connect_ports: _, read, vault_write, hsm_network } = sandbox.clone();
+    Confinement { mode, hsm_network, read, write: vault_write }
 }
 
 /// The token with its PIN, read from its file.

@@ -61,6 +61,7 @@ pub struct Config {
     pub token: Option<Token>,
     pub limits: Limits,
     pub upstream: Upstream,
+    pub sandbox: Sandbox,
 }
 
 #[derive(Clone, Debug)]
@@ -130,6 +131,20 @@ pub struct Limits {
     pub connections: usize,
 }
 
+/// What the two servers keep when they confine themselves, beside what they are known to need.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    pub mode: tgp_sandbox::Mode,
+    /// The gateway: TCP ports of upstreams; every port when empty. The database's is added.
+    pub connect_ports: Vec<u16>,
+    /// Both: further files and directories to read.
+    pub read: Vec<PathBuf>,
+    /// The vault: directories that the token's module changes.
+    pub vault_write: Vec<PathBuf>,
+    /// The vault: its token is reached over the network.
+    pub hsm_network: bool,
+}
+
 #[derive(Clone, Debug)]
 pub struct Upstream {
     /// PEM certificates trusted beside the system's.
@@ -139,6 +154,8 @@ pub struct Upstream {
     pub reply_timeout: Duration,
     /// Between two pieces of a streamed reply.
     pub idle_timeout: Duration,
+    /// An unused connection is kept for this long; with it goes the credential that it last carried.
+    pub keep: Duration,
 }
 
 impl Config {

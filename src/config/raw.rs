@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{
-    Config, ConfigError, Database, DatabaseUrl, Limits, Listen, Origin, Tls, TlsVersion, Token, Upstream, Vault,
+    Config, ConfigError, Database, DatabaseUrl, Limits, Listen, Origin, Sandbox, Tls, TlsVersion, Token, Upstream,
+    Vault,
 };
 
 #[derive(Deserialize)]
@@ -28,6 +29,8 @@ pub(super) struct RawConfig {
     limits: RawLimits,
     #[serde(default)]
     upstream: RawUpstream,
+    #[serde(default)]
+    sandbox: RawSandbox,
 }
 
 fn aan_prefix() -> String {
@@ -133,17 +136,38 @@ struct RawUpstream {
     connect_timeout_s: u64,
     reply_timeout_s: u64,
     idle_timeout_s: u64,
+    keep_s: u64,
 }
 
 impl Default for RawUpstream {
     fn default() -> Self {
-        Self { ca_file: None, connect_timeout_s: 5, reply_timeout_s: 60, idle_timeout_s: 300 }
+        Self { ca_file: None, connect_timeout_s: 5, reply_timeout_s: 60, idle_timeout_s: 300, keep_s: 15 }
     }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSandbox {
+    mode: RawMode,
+    connect_ports: Vec<u16>,
+    read: Vec<PathBuf>,
+    vault_write: Vec<PathBuf>,
+    hsm_network: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawMode {
+    Off,
+    #[default]
+    On,
+    Required,
 }
 
 impl RawConfig {
     pub(super) fn check(self, base: &Path) -> Result<Config, ConfigError> {
-        let Self { issuer, trust_domain, aan_prefix, listen, tls, vault, database, token, limits, upstream } = self;
+        let Self { issuer, trust_domain, aan_prefix, listen, tls, vault, database, token, limits, upstream, sandbox } =
+            self;
         let issuer = Origin::parse(&issuer).map_err(|problem| ConfigError::Value { key: "issuer", problem })?;
         let trust_domain = trust_domain.parse().map_err(|error| value("trust_domain", format!("{error}")))?;
         if aan_prefix.len() != 4 || !aan_prefix.bytes().all(|b| b.is_ascii_digit()) {
@@ -185,6 +209,7 @@ impl RawConfig {
             }),
             limits: limits.check()?,
             upstream: upstream.check(base)?,
+            sandbox: sandbox.check(base),
         })
     }
 }
@@ -215,7 +240,26 @@ impl RawUpstream {
             connect_timeout: seconds("upstream.connect_timeout_s", self.connect_timeout_s, 1, 60)?,
             reply_timeout: seconds("upstream.reply_timeout_s", self.reply_timeout_s, 1, 3600)?,
             idle_timeout: seconds("upstream.idle_timeout_s", self.idle_timeout_s, 1, 86_400)?,
+            keep: seconds("upstream.keep_s", self.keep_s, 1, 3600)?,
         })
+    }
+}
+
+impl RawSandbox {
+    fn check(self, base: &Path) -> Sandbox {
+        let Self { mode, connect_ports, read, vault_write, hsm_network } = self;
+        let at = |paths: Vec<PathBuf>| paths.into_iter().map(|path| base.join(path)).collect();
+        Sandbox {
+            mode: match mode {
+                RawMode::Off => tgp_sandbox::Mode::Off,
+                RawMode::On => tgp_sandbox::Mode::On,
+                RawMode::Required => tgp_sandbox::Mode::Required,
+            },
+            connect_ports,
+            read: at(read),
+            vault_write: at(vault_write),
+            hsm_network,
+        }
     }
 }
 

@@ -36,7 +36,8 @@ impl Process {
         let errors = output.try_clone().map_err(|e| DevError::file(log, e))?;
         let mut command = user.command(program, environment);
         command.args(args).stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
-        let child = command.spawn().map_err(|e| DevError::start(name, e))?;
+        let child = tgp_sandbox::spawn_without_capabilities(&mut command);
+        let child = child.map_err(|e| DevError::start(name, e))?;
         Ok(Self { name, child, log: log.to_owned(), stop })
     }
 
@@ -65,6 +66,11 @@ impl Process {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// Waits for the child's end.
+    pub fn wait(&mut self) -> io::Result<std::process::ExitStatus> {
+        self.child.wait()
     }
 
     /// Sends `signal` to the child.

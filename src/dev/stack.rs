@@ -141,6 +141,12 @@ impl StackOptions {
         self
     }
 
+    /// What vault and gateway log, as `TGP_LOG` says it.
+    pub fn log(self, filter: &str) -> Self {
+        let value = PathBuf::from(filter);
+        self.environment(Part::Vault, "TGP_LOG", value.clone()).environment(Part::Gateway, "TGP_LOG", value)
+    }
+
     /// Further configuration, appended as it is.
     pub fn config(mut self, toml: &str) -> Self {
         self.gateway_config.push_str(toml);

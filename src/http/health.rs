@@ -19,6 +19,8 @@ const TEXT: &str = "text/plain; charset=utf-8";
 pub struct HealthRoutes {
     pub gateway: Arc<Gateway>,
     pub metrics: Arc<Metrics>,
+    /// What this process gave up, and what of it this kernel does not know.
+    pub sandbox: String,
 }
 
 impl Answer for HealthRoutes {
@@ -57,6 +59,7 @@ impl HealthRoutes {
             "store": store_text,
             "listening_for_changes": self.gateway.cache.is_live(),
             "mode": mode,
+            "sandbox": { "gateway": self.sandbox, "vault": vault.as_ref().ok().map(|report| &report.sandbox) },
         });
         answer_json(status, &report)
     }

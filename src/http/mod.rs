@@ -38,8 +38,33 @@ const SIGNATURE_DEADLINE: Duration = Duration::from_secs(5);
 /// How often another gateway's new server certificate is looked for.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(30);
 
-/// Runs the gateway until `shutdown` completes. Returns once open requests have had their grace.
-pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
+/// Bound, not yet served: what comes meanwhile waits.
+pub struct Listeners {
+    agents: std::net::TcpListener,
+    operators: std::net::TcpListener,
+    health: std::net::TcpListener,
+}
+
+impl Listeners {
+    /// Before the process confines itself, and binds nothing more.
+    pub fn bind(config: &Config) -> Result<Self, StartError> {
+        let listen = &config.listen;
+        Ok(Self {
+            agents: bind("listen.gateway", listen.gateway)?,
+            operators: bind("listen.operators", listen.operators)?,
+            health: bind("listen.health", listen.health)?,
+        })
+    }
+}
+
+/// Runs the gateway until `shutdown` completes. Returns once open requests have had their grace. `sandbox` says what the
+/// process gave up, for the health report.
+pub async fn serve(
+    config: Config,
+    listeners: Listeners,
+    sandbox: String,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StartError> {
     let gateway = Gateway::start(config, Arc::new(clock::now)).await?;
     let config = &gateway.config;
     let limits = &config.limits;
@@ -52,9 +77,11 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + '
         Ok(Wrapping::Tls { handshakes, trust_domain: config.trust_domain.clone() })
     };
     let (for_agents, for_operators) = (wrapping()?, wrapping()?);
-    let agents = bind("listen.gateway", config.listen.gateway).await?;
-    let operators = bind("listen.operators", config.listen.operators).await?;
-    let health = bind("listen.health", config.listen.health).await?;
+    let Listeners { agents, operators, health } = listeners;
+    let [agents, operators, health] = [agents, operators, health].map(TcpListener::from_std);
+    let listening = |source| StartError::Io { what: "listen".to_owned(), source };
+    let (agents, operators, health) =
+        (agents.map_err(listening)?, operators.map_err(listening)?, health.map_err(listening)?);
 
     let (stop, stopping) = watch::channel(false);
     let background = Background(vec![
@@ -82,7 +109,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + '
         failures: FailureLimit::new(limits.failures_per_minute),
         metrics: Arc::clone(&metrics),
     });
-    let health_routes = Arc::new(HealthRoutes { gateway: Arc::clone(&gateway), metrics });
+    let health_routes = Arc::new(HealthRoutes { gateway: Arc::clone(&gateway), metrics, sandbox });
     tracing::info!(
         gateway = %config.listen.gateway,
         operators = %config.listen.operators,
@@ -108,8 +135,9 @@ impl Drop for Background {
     }
 }
 
-async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Io { what: format!("{what} {address}"), source })
+fn bind(what: &str, address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let bound = std::net::TcpListener::bind(address).and_then(|bound| bound.set_nonblocking(true).map(|()| bound));
+    bound.map_err(|source| StartError::Io { what: format!("{what} {address}"), source })
 }
 
 /// A server certificate that was issued through another gateway is used here soon after.

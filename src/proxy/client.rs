@@ -76,7 +76,7 @@ impl Upstreams {
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .timer(TokioTimer::new())
-                .pool_idle_timeout(Duration::from_secs(60))
+                .pool_idle_timeout(config.keep)
                 .pool_max_idle_per_host(64)
                 .http2_keep_alive_interval(Duration::from_secs(30))
                 .http1_max_headers(256)
@@ -214,6 +214,7 @@ mod tests {
             connect_timeout: Duration::from_secs(2),
             reply_timeout: Duration::from_millis(500),
             idle_timeout: Duration::from_secs(2),
+            keep: Duration::from_secs(2),
         }
     }
 

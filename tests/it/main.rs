@@ -2,11 +2,15 @@
 
 mod edges;
 mod flow;
+mod leaks;
 mod listeners;
 mod records;
 mod replicas;
+mod sandbox;
+mod secrets;
 mod support;
 mod third_party;
+mod token_files;
 mod tools;
 mod tour;
 mod wire;

@@ -23,6 +23,10 @@ pub struct Deployment {
 pub struct Setup {
     pub token_lifetime_s: Option<u32>,
     pub config: &'static str,
+    /// What vault and gateway log.
+    pub log: Option<&'static str>,
+    /// Vault and gateway as users of their own, where the test may make them so.
+    pub apart: bool,
 }
 
 impl Deployment {
@@ -41,8 +45,16 @@ impl Deployment {
 
     /// The options of this deployment, for a second gateway.
     pub fn options(directory: &TempDir, setup: &Setup) -> StackOptions {
-        let options =
-            StackOptions::new(directory.path().join("d")).tgp(Path::new(TGP)).single_domain().config(setup.config);
+        let mut options = StackOptions::new(directory.path().join("d")).tgp(Path::new(TGP)).config(setup.config);
+        if setup.apart {
+            let passable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(directory.path(), passable).expect("others may pass");
+        } else {
+            options = options.single_domain();
+        }
+        if let Some(filter) = setup.log {
+            options = options.log(filter);
+        }
         options.token_lifetime_s(setup.token_lifetime_s.unwrap_or(300))
     }
 

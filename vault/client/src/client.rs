@@ -26,6 +26,8 @@ const IN_FLIGHT_LIMIT: usize = 8192;
 const FAST_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a call through the slow door is waited for.
 const SLOW_DEADLINE: Duration = Duration::from_secs(30);
+/// What one read takes at most.
+const CHUNK: usize = 64 * 1024;
 /// Between attempts to reach a vault that is away.
 const RECONNECT: Duration = Duration::from_millis(100);
 
@@ -188,15 +190,19 @@ impl Line {
 
     async fn read(&self, mut input: OwnedReadHalf) -> std::io::Result<()> {
         let malformed = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what);
-        let mut buffer = BytesMut::with_capacity(64 * 1024);
+        let mut buffer = BytesMut::with_capacity(CHUNK);
         loop {
+            if buffer.spare_capacity_mut().len() < CHUNK / 16 {
+                make_room(&mut buffer, CHUNK);
+            }
             if input.read_buf(&mut buffer).await? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
             while let Some(header) = Header::parse(&buffer).map_err(|e| malformed(&e.to_string()))? {
                 let whole = HEADER_LEN + header.body_len;
                 if buffer.len() < whole {
-                    buffer.reserve(whole - buffer.len());
+                    let missing = whole - buffer.len();
+                    make_room(&mut buffer, missing);
                     break;
                 }
                 let body = Zeroizing::new(buffer[HEADER_LEN..whole].to_vec());
@@ -211,6 +217,12 @@ impl Line {
             }
         }
     }
+}
+
+/// As `reserve`, which may move what is held within its allocation; where it was, nothing is left of it.
+fn make_room(buffer: &mut BytesMut, additional: usize) {
+    buffer.reserve(additional);
+    buffer.spare_capacity_mut().zeroize();
 }
 
 async fn keep_connected(line: Arc<Line>, first: UnixStream) {
@@ -293,6 +305,22 @@ mod tests {
             let reply = call.await.expect("no panic").expect("answered");
             assert_eq!(reply, n.to_be_bytes());
         }
+    }
+
+    #[test]
+    #[expect(unsafe_code, reason = "to look behind what a buffer says it holds")]
+    fn making_room_leaves_no_copy_behind() {
+        let mut buffer = BytesMut::with_capacity(64);
+        buffer.extend_from_slice(&[b'x'; 48]);
+        buffer.extend_from_slice(b"a secret");
+        buffer.advance(48);
+        let held = buffer.as_ptr();
+        make_room(&mut buffer, 40);
+        assert_eq!(&buffer[..], b"a secret");
+        assert_ne!(buffer.as_ptr(), held, "it was moved to the front of its allocation");
+        // SAFETY: the first 56 octets of the allocation were written above.
+        unsafe { buffer.set_len(56) };
+        assert!(!buffer[8..].windows(8).any(|w| w == b"a secret"));
     }
 
     #[tokio::test]

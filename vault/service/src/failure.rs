@@ -95,6 +95,9 @@ pub enum VaultError {
     /// The token.
     #[error("token: {0}")]
     Token(#[from] TokenError),
+    /// What it could not give up.
+    #[error(transparent)]
+    Sandbox(#[from] tgp_sandbox::SandboxError),
     /// The operating system.
     #[error("{what}: {source}")]
     System {

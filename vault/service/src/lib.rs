@@ -10,6 +10,7 @@
 
 mod certificate;
 mod clock;
+mod confine;
 mod counters;
 mod dek;
 mod door;
@@ -29,9 +30,11 @@ mod state;
 mod token_cache;
 mod vault;
 
+pub use confine::{Confinement, sandbox};
 pub use failure::VaultError;
 pub use init::{InitOptions, InitReport, first_roster, init, key_list};
 pub use serve::{ServeOptions, serve};
 pub use socket::Stop;
 pub use state::StateError;
+pub use tgp_sandbox::Mode as SandboxMode;
 pub use tgp_token::{Pin, TokenConfig, softhsm};

@@ -1,4 +1,4 @@
-//! The vault's life: harden, open, check, listen, serve, end.
+//! The vault's life: harden, confine, open, check, listen, serve, end.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -7,11 +7,13 @@ use std::sync::{Mutex, RwLock};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, getuid, set_dumpable_behavior, setrlimit};
+use rustix::process::getuid;
+use tgp_sandbox::Entered;
 use tgp_token::{Token, TokenConfig};
 
 use crate::certificate::Authority;
 use crate::clock::Clock;
+use crate::confine::{Confinement, sandbox};
 use crate::counters::Counters;
 use crate::dek::Deks;
 use crate::failure::VaultError;
@@ -35,6 +37,8 @@ pub struct ServeOptions {
     pub socket_group: Option<u32>,
     /// Users that may connect.
     pub allowed_uids: Vec<u32>,
+    /// What it gives up before it loads the token.
+    pub confinement: Confinement,
     /// Ends it; SIGTERM and SIGINT do too.
     pub stop: Stop,
     /// Seconds that the vault's clock is ahead of the system's. 0, but for tests of time.
@@ -47,13 +51,15 @@ pub struct ServeOptions {
 /// When it cannot start: the state file is missing, edited or old, a key is not the pinned one, the
 /// token or the socket is not to be had.
 pub fn serve(options: ServeOptions) -> Result<(), VaultError> {
-    let ServeOptions { token, state, socket, socket_group, allowed_uids, stop, dangerous_clock_shift_s } = options;
-    harden()?;
+    let ServeOptions { token, state, socket, socket_group, allowed_uids, confinement, stop, dangerous_clock_shift_s } =
+        options;
+    tgp_sandbox::harden()?;
+    let confined = sandbox(&confinement, &token, &state, &socket).enter()?;
     let _lock = lock(&state)?;
     let token = Token::open(&token)?;
     let single_domain = allowed_uids.contains(&getuid().as_raw());
     let clock = Clock::shifted(dangerous_clock_shift_s);
-    let vault = open(token, state, clock, single_domain)?;
+    let vault = open(token, state, clock, single_domain, &confined)?;
 
     let bound = socket::bind(&socket, socket_group)?;
     let signals = stop_on_signals(&stop)?;
@@ -63,7 +69,13 @@ pub fn serve(options: ServeOptions) -> Result<(), VaultError> {
     served.map_err(VaultError::system("serve"))
 }
 
-fn open(token: Token, state: PathBuf, clock: Clock, single_domain: bool) -> Result<Vault, VaultError> {
+fn open(
+    token: Token,
+    state: PathBuf,
+    clock: Clock,
+    single_domain: bool,
+    confined: &Entered,
+) -> Result<Vault, VaultError> {
     if !state.try_exists().map_err(VaultError::system("look for the state file"))? {
         return Err(StateError::Missing(state).into());
     }
@@ -97,19 +109,9 @@ fn open(token: Token, state: PathBuf, clock: Clock, single_domain: bool) -> Resu
         clock,
         started,
         single_domain,
+        confined: confined.to_string(),
         recovery: Recovery::of(token),
     })
-}
-
-/// No core files, no ptrace by the same user, no reading of /proc/self/mem by it.
-fn harden() -> Result<(), VaultError> {
-    let failed = |what: &str| {
-        let what = what.to_owned();
-        move |e: rustix::io::Errno| VaultError::System { what, source: e.into() }
-    };
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed("PR_SET_DUMPABLE"))?;
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    setrlimit(Resource::Core, none).map_err(failed("RLIMIT_CORE"))
 }
 
 /// One vault per state file, however many are started.

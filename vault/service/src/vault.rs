@@ -35,6 +35,8 @@ pub(crate) struct Vault {
     pub started: i64,
     /// Whether a gateway may run as the vault's own user.
     pub single_domain: bool,
+    /// What the process gave up, in words.
+    pub confined: String,
     pub recovery: Recovery,
 }
 

@@ -17,6 +17,8 @@ use crate::start::StartLock;
 /// starts it.
 pub const CONF_VARIABLE: &str = "SOFTHSM2_CONF";
 
+const DEFAULT_CONF: &str = "/etc/softhsm/softhsm2.conf";
+
 const MODULES: [&str; 5] = [
     "/usr/lib/softhsm/libsofthsm2.so",
     "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
@@ -28,6 +30,29 @@ const MODULES: [&str; 5] = [
 /// SoftHSM's module where distributions put it.
 pub fn module() -> Option<PathBuf> {
     MODULES.iter().map(PathBuf::from).find(|path| path.exists())
+}
+
+/// What SoftHSM reads and changes while it runs.
+pub struct Files {
+    /// Its configuration.
+    pub conf: PathBuf,
+    /// The directory of its tokens, where the configuration could be read.
+    pub tokens: Option<PathBuf>,
+}
+
+/// Where this process's SoftHSM keeps its files; nothing for another vendor's module.
+pub fn files(module: &Path) -> Option<Files> {
+    module.file_name()?.to_str()?.starts_with("libsofthsm2").then(|| {
+        let conf = std::env::var_os(CONF_VARIABLE).map_or_else(|| DEFAULT_CONF.into(), PathBuf::from);
+        let tokens = std::fs::read_to_string(&conf).ok().and_then(|text| token_directory(&text));
+        Files { conf, tokens }
+    })
+}
+
+fn token_directory(conf: &str) -> Option<PathBuf> {
+    let lines = conf.lines().filter_map(|line| line.split_once('='));
+    let named = lines.filter(|(name, _)| name.trim() == "directories.tokendir");
+    named.map(|(_, path)| PathBuf::from(path.trim())).next_back()
 }
 
 /// Writes `softhsm2.conf` for a token directory below `directory`, which it makes, and gives its

@@ -113,6 +113,8 @@ pub struct HealthReport {
     pub state_version: u64,
     /// How memory that holds keys is kept from disk.
     pub memory: String,
+    /// What the process gave up, and what of it this kernel does not know.
+    pub sandbox: String,
 }
 
 /// Calls of one operation.

@@ -61,5 +61,6 @@ pub(super) fn health(worker: &mut Worker<'_>, Health {}: Health, _now: i64) -> R
         calls: vault.counters.report(),
         state_version: vault.state.current().state.version,
         memory,
+        sandbox: vault.confined.clone(),
     })
 }

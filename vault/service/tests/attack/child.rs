@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tgp_authority::RosterDoc;
 use tgp_token::TokenConfig;
 use tgp_token::softhsm::NewToken;
-use tgp_vault::{InitOptions, ServeOptions, Stop};
+use tgp_vault::{Confinement, InitOptions, ServeOptions, Stop};
 
 const ROLE: &str = "TGP_VAULT_TEST_ROLE";
 const TOKEN_LABEL: &str = "tgp-test";
@@ -112,6 +112,7 @@ pub fn act() -> bool {
                 socket,
                 socket_group: None,
                 allowed_uids: uids,
+                confinement: Confinement::default(),
                 stop: Stop::new(),
                 dangerous_clock_shift_s: clock_shift,
             };
