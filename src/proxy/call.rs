@@ -19,8 +19,8 @@ use tgp_request::token::VerifiedToken;
 use uuid::Uuid;
 
 use super::exchange;
-use super::reply::{Ending, Reply};
-use crate::admission::{AdmissionError, Entry, Kind, Recorded, Spend};
+use super::reply::Reply;
+use crate::admission::{AdmissionError, Ending, Entry, Kind, Recorded, Spend};
 use crate::gateway::Gateway;
 use crate::refusal::{Advice, Code, Refusal};
 use crate::store::agent::Agent;
@@ -121,11 +121,11 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
 
     // Tool, audience, action, decision, admission.
     let evidence = Evidence { request: &request, token: &token, certificate_not_after };
-    let (permit, tool, agent) = admit(gateway, &evidence, agent, &place, entry).await?;
-
-    // From here on the decision is on record, and was yes: however this ends is recorded too.
-    let ending = Ending::new(gateway.admission.clone(), request_id, agent.tenant);
+    // Watched from before it is admitted, so that no freeze falls between: what was admitted before the
+    // freeze is cut by it. Declared before the ending, so that it outlives it.
     let mut watched = gateway.streams.watch(agent.id);
+    // With the ending, however this ends is recorded.
+    let Admitted { permit, ending, tool, agent } = admit(gateway, &evidence, agent, &place, entry).await?;
     let exchange = async {
         let credential = exchange::draw(gateway, permit, &agent, &tool, &request, &headers).await?;
         let to = exchange::Target { method: &method, rest: place.rest, query: place.query };
@@ -134,11 +134,11 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
     // A freeze ends the wait for a reply as it ends a reply.
     let replied = tokio::select! {
         replied = exchange => replied,
-        code = watched.cut() => Err(Refusal::new(code, "the agent was stopped while the tool was working")),
+        code = watched.cut() => Err(Refusal::new(code, "the call was stopped while the tool was working")),
     };
     let (head, body) = match replied {
         Ok(reply) => reply.into_parts(),
-        Err(refusal) => return Err(ending.failed(refusal)),
+        Err(refusal) => return Err(Denied::outcome(ending.failed(refusal.code.as_str()), refusal)),
     };
     let idle_timeout = gateway.config.upstream.idle_timeout;
     let body = Reply::new(body, head.status.as_u16(), ending, idle_timeout, watched);
@@ -231,7 +231,13 @@ where
     }
 }
 
-type Admitted = (Recorded<Permit>, Arc<ReadyTool>, Arc<Agent>);
+/// The decision is on record, and was yes.
+struct Admitted {
+    permit: Recorded<Permit>,
+    ending: Ending,
+    tool: Arc<ReadyTool>,
+    agent: Arc<Agent>,
+}
 
 /// What was verified, and until when it holds.
 struct Evidence<'a> {
@@ -275,8 +281,8 @@ async fn admit(
             .await
             .map_err(|refusal| Denied::row(&entry, refusal))?;
         entry.grant = Some(permit.grant());
-        match gateway.admission.admit(permit, entry.clone(), Some(spend.clone())).await {
-            Ok(recorded) => return Ok((recorded, tool, agent)),
+        match gateway.admission.admit_call(permit, entry.clone(), Some(spend.clone())).await {
+            Ok((permit, ending)) => return Ok(Admitted { permit, ending, tool, agent }),
             Err(AdmissionError::Stale) => {
                 gateway.cache.forget(agent.id, place.slug);
                 agent = known_agent(gateway, agent.id).await?;

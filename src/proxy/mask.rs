@@ -120,8 +120,8 @@ impl<B> Masked<B> {
     /// `fields` as they came: they say what kind of body it is.
     pub fn new(inner: B, needles: Option<Needles>, fields: &HeaderMap) -> Self {
         let mask = needles.map(|needles| {
-            let held = Zeroizing::new(Vec::with_capacity(needles.longest()));
             let shortest = shortest(fields);
+            let held = Zeroizing::new(Vec::new());
             Box::new(Mask { needles, shortest, held, covered: 0, masked: 0, trailers: None })
         });
         Self { inner, mask }
@@ -164,6 +164,10 @@ impl Mask {
         self.covered = ranges.iter().filter(|range| range.start < go).map(|range| range.end).max().unwrap_or(0);
         self.covered = self.covered.max(covered).saturating_sub(go);
         self.held.clear();
+        if keep > 0 {
+            // Once for all: it never grows, so it leaves no copy behind.
+            self.held.reserve_exact(self.needles.longest());
+        }
         self.held.extend_from_slice(&text[go..]);
         if covered == 0 && ranges.is_empty() {
             return text.slice(..go);

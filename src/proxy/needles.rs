@@ -23,14 +23,17 @@ const LOWER: &[u8; 16] = b"0123456789abcdef";
 const UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
 const BLOCK: usize = 3;
-const TABLE: usize = 4096;
+/// How much of each needle is in the table: more skips further and takes longer to build.
+const WINDOW: usize = 24;
+/// Of the table: as many blocks as it takes for a chance hit to be rare.
+const WORDS: usize = 64;
 
 /// All spellings of one credential. No `Debug`, no `Clone`; wiped when dropped.
 pub struct Needles {
     all: Vec<Zeroizing<Vec<u8>>>,
     /// For each block, how far at least the end of the next match's first `window` octets lies ahead.
-    shift: Zeroizing<Vec<u8>>,
-    /// The length of the shortest needle, at most 255.
+    shift: Shifts,
+    /// The length of the shortest needle, at most [`WINDOW`].
     window: usize,
     longest: usize,
 }
@@ -47,14 +50,13 @@ impl Needles {
             }
         }
         let all = spellings.0;
-        let window = all.iter().map(|needle| needle.len()).min()?.min(255);
+        let window = all.iter().map(|needle| needle.len()).min()?.min(WINDOW);
         let longest = all.iter().map(|needle| needle.len()).max()?;
         let furthest = u8::try_from(window + 1 - BLOCK).unwrap_or(u8::MAX);
-        let mut shift = Zeroizing::new(vec![furthest; TABLE]);
+        let mut shift = Shifts::of(furthest);
         for needle in &all {
             for (at, block) in needle.get(..window).unwrap_or_default().windows(BLOCK).enumerate() {
-                let entry = &mut shift[hash(block)];
-                *entry = (*entry).min(u8::try_from(window - BLOCK - at).unwrap_or(0));
+                shift.lower(block, u8::try_from(window - BLOCK - at).unwrap_or(0));
             }
         }
         Some(Self { all, shift, window, longest })
@@ -70,7 +72,7 @@ impl Needles {
         let mut end = self.window;
         while let Some(seen) = text.get(..end) {
             let Some(block) = seen.last_chunk::<BLOCK>() else { return };
-            match self.shift[hash(block)] {
+            match self.shift.of_block(*block) {
                 0 => {
                     let start = end - self.window;
                     let rest = &text[start..];
@@ -112,9 +114,32 @@ impl Needles {
     }
 }
 
-fn hash(block: &[u8]) -> usize {
-    let [a, b, c] = [block[0], block[1], block[2]].map(usize::from);
-    (a ^ (b << 3) ^ (c << 6)) & (TABLE - 1)
+/// One octet for each block, eight to a word: words are wiped faster than octets.
+struct Shifts(Box<Zeroizing<[u64; WORDS]>>);
+
+impl Shifts {
+    fn of(all: u8) -> Self {
+        Self(Box::new(Zeroizing::new([u64::from_ne_bytes([all; 8]); WORDS])))
+    }
+
+    /// The word, and how far up in it.
+    fn place([a, b, c]: [u8; BLOCK]) -> (usize, u32) {
+        let hash = usize::from(a) ^ (usize::from(b) << 2) ^ (usize::from(c) << 4);
+        (hash / 8 % WORDS, (hash % 8 * 8) as u32)
+    }
+
+    fn of_block(&self, block: [u8; BLOCK]) -> u8 {
+        let (word, up) = Self::place(block);
+        (self.0[word] >> up & 0xff) as u8
+    }
+
+    fn lower(&mut self, block: &[u8], to: u8) {
+        let Ok(block) = block.try_into() else { return };
+        if to < self.of_block(block) {
+            let (word, up) = Self::place(block);
+            self.0[word] = self.0[word] & !(0xff << up) | u64::from(to) << up;
+        }
+    }
 }
 
 /// Needles being collected, each once.
@@ -133,50 +158,65 @@ impl Spellings {
     /// The digits of base64 that depend on nothing but `text` when `offset` octets (of every three) come
     /// before it; at the beginning also the last digit, as it is when nothing follows.
     fn add_base64(&mut self, text: &[u8], offset: usize) {
-        let mut padded = Zeroizing::new(vec![0; offset]);
-        padded.reserve_exact(text.len());
+        let mut padded = Zeroizing::new(Vec::with_capacity(offset + text.len()));
+        padded.resize(offset, 0);
         padded.extend_from_slice(text);
-        let mut encoded = Zeroizing::new(STANDARD_NO_PAD.encode(&*padded).into_bytes());
+        let mut digits = Zeroizing::new(STANDARD_NO_PAD.encode(&*padded).into_bytes());
         let whole = padded.len() * 8 / 6;
-        let own = (offset * 8).div_ceil(6);
-        if offset == 0 && whole < encoded.len() {
-            self.add_digits(&encoded);
+        if offset == 0 && whole < digits.len() {
+            self.add_digits(digits.clone());
         }
-        encoded.truncate(whole);
-        self.add_digits(encoded.get(own..).unwrap_or_default());
+        digits.truncate(whole);
+        digits.drain(..(offset * 8).div_ceil(6).min(whole));
+        self.add_digits(digits);
     }
 
     /// In both alphabets.
-    fn add_digits(&mut self, digits: &[u8]) {
-        self.add_escaped(digits);
-        if memchr::memchr2(b'+', b'/', digits).is_some() {
-            let mut url = Zeroizing::new(digits.to_vec());
-            for digit in url.iter_mut() {
-                *digit = match *digit {
-                    b'+' => b'-',
-                    b'/' => b'_',
-                    other => other,
-                };
-            }
-            self.add(url);
+    fn add_digits(&mut self, digits: Zeroizing<Vec<u8>>) {
+        if memchr::memchr2(b'+', b'/', &digits).is_none() {
+            return self.add(digits);
         }
+        self.add_escaped(&digits);
+        let mut url = digits;
+        for digit in url.iter_mut() {
+            *digit = match *digit {
+                b'+' => b'-',
+                b'/' => b'_',
+                other => other,
+            };
+        }
+        self.add(url);
     }
 
     fn add_escaped(&mut self, text: &[u8]) {
         self.add(Zeroizing::new(text.to_vec()));
-        // RFC 3986's unreserved characters: nobody escapes them.
-        if text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte)) {
+        if text.iter().copied().all(is_unreserved) {
             return;
         }
-        for escape in [json, json_slash, json_html_lower, json_html_upper, html, percent_upper, percent_lower, form] {
-            let mut out = Zeroizing::new(Vec::with_capacity(text.len() * 6));
-            // What is not UTF-8 is escaped octet by octet, as Latin-1 would be.
-            match std::str::from_utf8(text) {
-                Ok(text) => text.chars().for_each(|character| escape(character, &mut out)),
-                Err(_) => text.iter().for_each(|byte| escape(char::from(*byte), &mut out)),
-            }
-            self.add(out);
+        self.add_spelled(text, 3, percent_upper);
+        self.add_spelled(text, 3, percent_lower);
+        if memchr::memchr2(b' ', b'~', text).is_some() {
+            self.add_spelled(text, 3, form);
         }
+        if text
+            .iter()
+            .any(|byte| matches!(byte, b'"' | b'\\' | b'/' | b'<' | b'>' | b'&' | b'\'' | b'+' | b'=' | b'\t' | 0x80..))
+        {
+            for escape in [json, json_slash, json_html_lower, json_html_upper, html] {
+                self.add_spelled(text, 6, escape);
+            }
+        }
+    }
+
+    /// `room` is what a spelling needs for each octet, at most: no outgrown copy stays behind.
+    fn add_spelled(&mut self, text: &[u8], room: usize, spell: fn(char, &mut Vec<u8>)) {
+        let mut out = Zeroizing::new(Vec::with_capacity(text.len() * room));
+        // What is not UTF-8 is spelled octet by octet, as Latin-1 would be.
+        match std::str::from_utf8(text) {
+            Ok(text) => text.chars().for_each(|character| spell(character, &mut out)),
+            Err(_) => text.iter().for_each(|byte| spell(char::from(*byte), &mut out)),
+        }
+        self.add(out);
     }
 
     fn add(&mut self, needle: Zeroizing<Vec<u8>>) {
@@ -184,6 +224,11 @@ impl Spellings {
             self.0.push(needle);
         }
     }
+}
+
+/// RFC 3986 §2.3: nobody escapes these.
+fn is_unreserved(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
 }
 
 /// RFC 8259 §7, with no more escapes than it demands.
@@ -252,7 +297,7 @@ fn form(character: char, out: &mut Vec<u8>) {
 fn percent(character: char, digits: &[u8; 16], out: &mut Vec<u8>) {
     let mut octets = [0; 4];
     for &byte in character.encode_utf8(&mut octets).as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        if is_unreserved(byte) {
             out.push(byte);
         } else {
             out.extend([b'%', digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);

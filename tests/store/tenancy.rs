@@ -31,8 +31,15 @@ async fn two_tenants() -> (World, World) {
         let expires = now() + 300;
         let minted = Unrecorded::new((), jti, expires, vec!["send".into()]);
         admission.issue(world.permit().await, minted, entry, Some(spend())).await.unwrap().into_inner();
-        let ended =
-            Outcome { request_id, tenant: world.tenant, status: Some(200), bytes: 1, digest: None, error: None };
+        let ended = Outcome {
+            request_id,
+            tenant: world.tenant,
+            status: Some(200),
+            bytes: 1,
+            digest: None,
+            error: None,
+            masked: 0,
+        };
         admission.outcome(ended).await.unwrap();
         admission.unauthenticated("token-missing");
         let mut change = world.store.change(world.tenant).await.unwrap();
