@@ -352,7 +352,7 @@ mod tests {
     async fn an_upstream_that_offers_http_2_gets_it_over_one_connection() {
         let (port, connections) = tls_server().await;
         let ca = concat!(env!("CARGO_MANIFEST_DIR"), "/src/proxy/testdata/upstream-ca.pem");
-        let config = config::Upstream { ca_file: Some(ca.into()), ..config() };
+        let config = config::Upstream { ca_file: Some(ca.into()), reply_timeout: Duration::from_secs(20), ..config() };
         let upstreams = Upstreams::new(&config, Guard::new(vec![])).expect("pools");
         for _ in 0..3 {
             let uri = format!("https://localhost:{port}/messages");
