@@ -202,7 +202,7 @@ fn an_agent_that_goes_away_while_its_verdict_is_committed_leaves_an_outcome() {
 
 #[test]
 fn an_http_2_connection_on_which_nothing_happens_is_closed_and_one_with_an_open_reply_is_not() {
-    let (deployment, agent, end) = start("[limits]\nheader_timeout_s = 1\n");
+    let (deployment, agent, end) = start("header_timeout_s = 1\n");
     let wire = crate::wire::Wire { http2: true, ..deployment.wire() };
     deployment.runtime.block_on(async {
         let token = agent.token(&wire, "events", "go").await;
@@ -223,7 +223,7 @@ fn an_http_2_connection_on_which_nothing_happens_is_closed_and_one_with_an_open_
 
 #[test]
 fn an_address_has_so_many_connections_and_gets_them_back() {
-    let deployment = Deployment::with(Setup { config: "[limits]\nconnections_per_address = 3\n", ..Setup::default() });
+    let deployment = Deployment::with(Setup { config: "connections_per_address = 3\n", ..Setup::default() });
     let wire = deployment.wire();
     deployment.runtime.block_on(async {
         let connect = async || {

@@ -346,7 +346,7 @@ fn a_reflected_credential_is_masked_in_every_place_of_a_reply() {
 
 #[test]
 fn an_agent_that_stops_reading_is_cut_and_so_is_one_that_leaves_an_endless_reply() {
-    let config = "[limits]\nstall_timeout_s = 1\n";
+    let config = "stall_timeout_s = 1\n";
     let deployment = Deployment::with(Setup { config, ..Setup::default() });
     let agent = deployment.agent("travel-bot");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
