@@ -36,6 +36,8 @@ pub struct Reply<B> {
     idle_timeout: Duration,
     watched: Watched,
     cut: bool,
+    /// Why it will be cut when it is next asked for.
+    failing: Option<Cut>,
 }
 
 impl<B> Reply<B>
@@ -49,13 +51,24 @@ where
         if inner.is_end_stream() {
             ending.end(None);
         }
-        Self { inner, ending, idle: Box::pin(tokio::time::sleep(idle_timeout)), idle_timeout, watched, cut: false }
+        Self {
+            inner,
+            ending,
+            idle: Box::pin(tokio::time::sleep(idle_timeout)),
+            idle_timeout,
+            watched,
+            cut: false,
+            failing: None,
+        }
     }
 
-    fn cut(&mut self, code: Code, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.cut = true;
+    /// The error follows at the next poll: hyper sends what it has before it asks again, and drops it when
+    /// a body fails at once, so that the agent would not even see the head.
+    fn cut(&mut self, code: Code, cut: Cut, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.failing = Some(cut);
         self.ending.end(Some(code.as_str()));
-        Poll::Ready(Some(Err(cut.into())))
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -72,8 +85,12 @@ where
         if this.cut {
             return Poll::Ready(None);
         }
+        if let Some(cut) = this.failing.take() {
+            this.cut = true;
+            return Poll::Ready(Some(Err(cut.into())));
+        }
         if let Poll::Ready(code) = this.watched.poll_cut(cx) {
-            return this.cut(code, Cut::Agent);
+            return this.cut(code, Cut::Agent, cx);
         }
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -88,13 +105,13 @@ where
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => this.cut(Code::UpstreamBroken, Cut::Broken(error.into())),
+            Poll::Ready(Some(Err(error))) => this.cut(Code::UpstreamBroken, Cut::Broken(error.into()), cx),
             Poll::Ready(None) => {
                 this.ending.end(None);
                 Poll::Ready(None)
             }
             Poll::Pending => match this.idle.as_mut().poll(cx) {
-                Poll::Ready(()) => this.cut(Code::UpstreamTimeout, Cut::Idle),
+                Poll::Ready(()) => this.cut(Code::UpstreamTimeout, Cut::Idle, cx),
                 Poll::Pending => Poll::Pending,
             },
         }
@@ -102,7 +119,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         // The end is only known here once it is recorded.
-        self.ending.is_recorded() && self.inner.is_end_stream()
+        self.failing.is_none() && self.ending.is_recorded() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
