@@ -46,6 +46,8 @@ pub enum Code {
     VaultUnavailable,
     StoreUnavailable,
     ClockSkew,
+    /// The gateway ends, and has cut what was open.
+    GatewayStopping,
     /// Operator API: the name or number is taken, or the thing is in the wrong state.
     Conflict,
     /// Operator API: the vault refused the signed statement.
@@ -97,6 +99,7 @@ impl Code {
             Self::VaultUnavailable => "vault-unavailable",
             Self::StoreUnavailable => "store-unavailable",
             Self::ClockSkew => "clock-skew",
+            Self::GatewayStopping => "gateway-stopping",
             Self::Conflict => "conflict",
             Self::StatementRefused => "statement-refused",
             Self::RoleInsufficient => "role-insufficient",
@@ -143,6 +146,7 @@ impl Code {
         Self::VaultUnavailable,
         Self::StoreUnavailable,
         Self::ClockSkew,
+        Self::GatewayStopping,
         Self::Conflict,
         Self::StatementRefused,
         Self::RoleInsufficient,

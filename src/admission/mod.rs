@@ -12,9 +12,12 @@
 //! | the database before the statement | `Unavailable` | nothing |
 //! | the connection during the statement | `Unavailable` | perhaps an `allowed` row without an outcome, and a spent nonce |
 //! | one row of a batch is impossible | `Unavailable` for it alone | the other rows, as if it had not been there |
+//! | the caller goes away meanwhile | nothing | the row, and the outcome `agent-gone` |
 //! | the gateway after the commit | nothing | an `allowed` row without an outcome |
+//! | the database before the outcome | its reply | the outcome, once the database is back |
 
 mod batch;
+mod ending;
 mod failures;
 mod live;
 mod outcome;
@@ -32,9 +35,10 @@ use crate::store::StoreError;
 use crate::store::admission::{Basis, FreshToken, verdict};
 pub use crate::store::{Entry, Kind};
 use batch::{Answer, Waiting};
+pub use ending::Ending;
 use failures::Failures;
 use live::LiveNonces;
-pub use outcome::Outcome;
+pub use outcome::{Outcome, Recording};
 pub use recorded::{Recorded, Unrecorded};
 
 /// Waiting requests beyond which more are refused at once; at 20 µs a row it is a tenth of a second.
@@ -154,7 +158,7 @@ fn basis(permit: &Permit) -> Basis {
 #[derive(Clone)]
 pub struct Admission {
     queue: mpsc::Sender<Waiting>,
-    outcomes: mpsc::Sender<outcome::Waiting>,
+    outcomes: mpsc::Sender<outcome::Item>,
     failures: Arc<Failures>,
     live: Arc<LiveNonces>,
     clock: Clock,
@@ -164,11 +168,12 @@ impl Admission {
     /// Spawns the writers on the current runtime. They connect when there is something to write.
     pub fn start(config: AdmissionConfig) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let (outcomes, ended) = mpsc::channel(QUEUE);
+        let (outcomes, ended) = mpsc::channel(outcome::QUEUE);
         let failures = Arc::new(Failures::default());
-        let url: Arc<str> = config.url.as_str().into();
-        let AdmissionConfig { url: _, live_nonces, clock } = config;
-        tokio::spawn(writer::run(url.clone(), clock.clone(), waiting));
+        let AdmissionConfig { url, live_nonces, clock } = config;
+        let url: Arc<str> = url.into();
+        let setting = writer::Setting { clock: clock.clone(), outcomes: outcomes.clone() };
+        tokio::spawn(writer::run(url.clone(), setting, waiting));
         tokio::spawn(outcome::run(url, failures.clone(), ended));
         let live = Arc::new(LiveNonces::new(live_nonces));
         Self { queue, outcomes, failures, live, clock }
@@ -182,8 +187,24 @@ impl Admission {
         spend: Option<Spend>,
     ) -> Result<Recorded<Permit>, AdmissionError> {
         let basis = basis(&permit);
-        self.spend(entry, basis, spend, None).await?;
+        self.spend(Waiting::new(entry).resting_on(basis).spending(spend)).await?;
         Ok(Recorded::new(permit))
+    }
+
+    /// Admits a call that will be forwarded: its ending comes with it, and is recorded even if the caller
+    /// has gone when the verdict is durable.
+    pub async fn admit_call(
+        &self,
+        permit: Permit,
+        entry: Entry,
+        spend: Option<Spend>,
+    ) -> Result<(Recorded<Permit>, Ending), AdmissionError> {
+        let basis = basis(&permit);
+        let waiting = Waiting::new(entry).resting_on(basis).spending(spend).ending();
+        match self.spend(waiting).await? {
+            Some(ending) => Ok((Recorded::new(permit), ending)),
+            None => Err(gone()),
+        }
     }
 
     /// Admits a token: from the commit on it is valid, and may be answered.
@@ -197,7 +218,7 @@ impl Admission {
         let basis = basis(&permit);
         let Unrecorded { value, jti, expires, actions } = token;
         let fresh = FreshToken { jti, expires, actions: actions.join(" ") };
-        self.spend(entry, basis, spend, Some(fresh)).await?;
+        self.spend(Waiting::new(entry).resting_on(basis).spending(spend).making(fresh)).await?;
         Ok(Recorded::new(value))
     }
 
@@ -209,21 +230,27 @@ impl Admission {
         spend: Option<Spend>,
     ) -> Result<Recorded<()>, AdmissionError> {
         let basis = Basis { agent, agent_version: None, tool: None, grant: None };
-        self.spend(entry, basis, spend, None).await?;
+        self.spend(Waiting::new(entry).resting_on(basis).spending(spend)).await?;
         Ok(Recorded::new(()))
     }
 
     /// Records a refusal of an authenticated caller, with the protocol's code for it. Durable on return.
     pub async fn deny(&self, entry: Entry, code: &'static str) -> Result<(), AdmissionError> {
-        self.submit(Waiting::new(entry).denied(code)).await
+        self.submit(Waiting::new(entry).denied(code)).await.map(drop)
     }
 
-    /// Records how a forwarded request ended. Durable on return; a caller with nothing left to answer may
-    /// spawn it.
+    /// Records how a forwarded request ended; see [`Recording::durable`].
     pub async fn outcome(&self, outcome: Outcome) -> Result<(), AdmissionError> {
+        outcome::send(&self.outcomes, outcome).durable().await
+    }
+
+    /// Waits until every outcome that was sent before is recorded.
+    pub async fn flush(&self) {
         let (tell, told) = oneshot::channel();
-        self.outcomes.try_send(outcome::Waiting { outcome, tell }).map_err(|_| overloaded())?;
-        Ok(told.await.map_err(|_| gone())??)
+        if self.outcomes.send(outcome::Item::Flush(tell)).await.is_ok() {
+            // A writer that has ended has nothing left to write.
+            let _ = told.await;
+        }
     }
 
     /// Counts a failure from before anybody was authenticated. Written a second later; what a
@@ -233,33 +260,24 @@ impl Admission {
     }
 
     /// Within the agent's cap on live nonces, or refused and recorded.
-    async fn spend(
-        &self,
-        entry: Entry,
-        basis: Basis,
-        spend: Option<Spend>,
-        token: Option<FreshToken>,
-    ) -> Result<(), AdmissionError> {
-        let Some(Spend { expires, .. }) = spend else {
-            return self.submit(Waiting::new(entry).resting_on(basis).making(token)).await;
-        };
-        let agent = basis.agent;
+    async fn spend(&self, waiting: Waiting) -> Result<Option<Ending>, AdmissionError> {
+        let Some((agent, expires)) = waiting.spends() else { return self.submit(waiting).await };
         if !self.live.take(agent, expires, (self.clock)()) {
-            self.deny(entry, Reason::NonceCap.code()).await?;
+            self.submit(waiting.denied(Reason::NonceCap.code())).await?;
             return Err(AdmissionError::Denied(Reason::NonceCap));
         }
-        let submitted = self.submit(Waiting::new(entry).resting_on(basis).spending(spend).making(token)).await;
+        let submitted = self.submit(waiting).await;
         if matches!(submitted, Err(AdmissionError::Stale | AdmissionError::Denied(_))) {
             self.live.give_back(agent, expires);
         }
         submitted
     }
 
-    async fn submit(&self, waiting: Waiting) -> Result<(), AdmissionError> {
+    async fn submit(&self, waiting: Waiting) -> Result<Option<Ending>, AdmissionError> {
         let (tell, told) = oneshot::channel();
         self.queue.try_send(waiting.answering(tell)).map_err(|_| overloaded())?;
         match told.await.map_err(|_| gone())? {
-            Answer::Admitted => Ok(()),
+            Answer::Admitted(ending) => Ok(ending),
             Answer::Refused(verdict) => Err(refusal(verdict)),
             Answer::Failed(error) => Err(error.into()),
         }

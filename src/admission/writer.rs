@@ -9,30 +9,37 @@ use tokio::time::Instant;
 
 use super::Clock;
 use super::batch::{Answer, Waiting, columns};
+use super::outcome::Item;
 use crate::store::StoreError;
 use crate::store::admission::Writer;
 
 /// Rows in one statement, at most: past some hundred a row gets no cheaper and everybody waits longer.
 const BATCH: usize = 256;
 
-pub(super) async fn run(url: Arc<str>, clock: Clock, mut queue: mpsc::Receiver<Waiting>) {
+pub(super) struct Setting {
+    pub(super) clock: Clock,
+    /// Where the endings of what is admitted go.
+    pub(super) outcomes: mpsc::Sender<Item>,
+}
+
+pub(super) async fn run(url: Arc<str>, setting: Setting, mut queue: mpsc::Receiver<Waiting>) {
     let mut line = Line::new(url);
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
-        admit(&mut line, &clock, &mut batch).await;
+        admit(&mut line, &setting, &mut batch).await;
         batch.clear();
     }
 }
 
 /// Gets every caller of the batch its answer.
-async fn admit(line: &mut Line, clock: &Clock, batch: &mut [Waiting]) {
-    match attempt(line, clock, batch).await {
+async fn admit(line: &mut Line, setting: &Setting, batch: &mut [Waiting]) {
+    match attempt(line, setting, batch).await {
         Ok(()) => {}
         // One impossible row must not take the others with it, nor tell them apart by failing them all.
         Err(StoreError::Bug(why)) if batch.len() > 1 => {
             tracing::error!(%why, rows = batch.len(), "a batch was refused, taking its rows one by one");
             for waiting in batch.chunks_mut(1) {
-                if let Err(error) = attempt(line, clock, waiting).await {
+                if let Err(error) = attempt(line, setting, waiting).await {
                     fail(waiting, &error);
                 }
             }
@@ -41,7 +48,8 @@ async fn admit(line: &mut Line, clock: &Clock, batch: &mut [Waiting]) {
     }
 }
 
-async fn attempt(line: &mut Line, clock: &Clock, batch: &mut [Waiting]) -> Result<(), StoreError> {
+async fn attempt(line: &mut Line, setting: &Setting, batch: &mut [Waiting]) -> Result<(), StoreError> {
+    let Setting { clock, outcomes } = setting;
     let columns = columns(batch);
     let refused = line.run(async |writer| writer.admit(&columns, clock()).await).await?;
     for (index, verdict) in refused {
@@ -51,7 +59,7 @@ async fn attempt(line: &mut Line, clock: &Clock, batch: &mut [Waiting]) -> Resul
     }
     // Whoever was not refused was admitted: the statement has committed.
     for waiting in batch {
-        waiting.answer(Answer::Admitted);
+        waiting.admitted(outcomes);
     }
     Ok(())
 }

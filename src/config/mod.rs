@@ -127,8 +127,11 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Unauthenticated failures per minute and address before `rate-limited`.
     pub failures_per_minute: u32,
-    /// Open connections on one listener.
+    /// How long a client may leave a reply unread.
+    pub stall_timeout: Duration,
+    /// Open connections on one listener, and of one address on it.
     pub connections: usize,
+    pub connections_per_address: usize,
 }
 
 /// What the two servers keep when they confine themselves, beside what they are known to need.

@@ -109,7 +109,9 @@ struct RawLimits {
     body_timeout_s: u64,
     handshake_timeout_s: u64,
     failures_per_minute: u32,
+    stall_timeout_s: u64,
     connections: usize,
+    connections_per_address: usize,
 }
 
 impl Default for RawLimits {
@@ -124,7 +126,9 @@ impl Default for RawLimits {
             body_timeout_s: 30,
             handshake_timeout_s: 10,
             failures_per_minute: 3000,
+            stall_timeout_s: 60,
             connections: 10_000,
+            connections_per_address: 1_000,
         }
     }
 }
@@ -228,7 +232,14 @@ impl RawLimits {
             handshake_timeout: seconds("limits.handshake_timeout_s", self.handshake_timeout_s, 1, 60)?,
             failures_per_minute: within("limits.failures_per_minute", self.failures_per_minute.into(), 1, 10_000_000)?
                 as u32,
+            stall_timeout: seconds("limits.stall_timeout_s", self.stall_timeout_s, 1, 3600)?,
             connections: size("limits.connections", self.connections, 1, 1_000_000)?,
+            connections_per_address: size(
+                "limits.connections_per_address",
+                self.connections_per_address,
+                1,
+                1_000_000,
+            )?,
         })
     }
 }

@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -17,7 +16,10 @@ use tgp_request::name::TrustDomain;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior};
 
+use super::activity::{Activity, Doing};
+use super::addresses::{Addresses, Place};
 use super::head::{Bounds, Strict, Verdict};
 use super::peer::Peer;
 use super::tls::Handshakes;
@@ -64,6 +66,7 @@ pub async fn serve<A: Answer>(
     let protocols = Arc::new(Protocols::new(limits));
     let wrapping = Arc::new(wrapping);
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let addresses = Addresses::new(limits.connections_per_address);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -82,13 +85,18 @@ pub async fn serve<A: Answer>(
             tracing::warn!(%remote, "too many connections; this one is dropped");
             continue;
         };
+        let Some(place) = addresses.enter(remote.ip()) else {
+            tracing::debug!(%remote, "too many connections of one address; this one is dropped");
+            continue;
+        };
         let _ = stream.set_nodelay(true);
         let task = Task {
             protocols: Arc::clone(&protocols),
             wrapping: Arc::clone(&wrapping),
             routes: Arc::clone(&routes),
             shutdown: shutdown.clone(),
-            slot,
+            _slot: slot,
+            _place: place,
         };
         tokio::spawn(task.run(stream, remote));
     }
@@ -108,8 +116,11 @@ async fn stopped(shutdown: &mut Shutdown) {
 struct Protocols {
     http1: auto::Builder<TokioExecutor>,
     http2: auto::Builder<TokioExecutor>,
-    /// hyper bounds the wait for each HTTP/1.1 header section, and none for HTTP/2's preface.
-    first_request: Duration,
+    /// How long a connection may have no exchange: hyper bounds the wait for each HTTP/1.1 header section,
+    /// and neither HTTP/2's preface nor its silence.
+    idle: Duration,
+    /// How long a reply may be left unread.
+    stall: Duration,
     bounds: Bounds,
 }
 
@@ -134,7 +145,7 @@ impl Protocols {
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
         let bounds = Bounds { bytes: limits.header_bytes, fields: limits.header_fields };
-        Self { http1, http2, first_request: limits.header_timeout, bounds }
+        Self { http1, http2, idle: limits.header_timeout, stall: limits.stall_timeout, bounds }
     }
 }
 
@@ -156,7 +167,8 @@ struct Task<A> {
     wrapping: Arc<Wrapping>,
     routes: Arc<A>,
     shutdown: Shutdown,
-    slot: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl<A: Answer> Task<A> {
@@ -183,43 +195,52 @@ impl<A: Answer> Task<A> {
         let verdict = connection.verdict.clone();
         let connection = Arc::new(connection);
         let routes = self.routes;
-        let begun = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&begun);
+        let activity = Activity::new();
+        let seen = Arc::clone(&activity);
         let service = service_fn(move |request| {
-            seen.store(true, Ordering::Relaxed);
+            let exchange = seen.begin();
             let (routes, connection) = (Arc::clone(&routes), Arc::clone(&connection));
-            async move { Ok::<_, Infallible>(routes.answer(request, connection).await) }
+            async move {
+                let answer = routes.answer(request, connection).await;
+                Ok::<_, Infallible>(answer.map(|body| exchange.reply(body)))
+            }
         });
+        let Protocols { http1, http2, idle, stall, bounds } = &*self.protocols;
         let builder = match protocol {
-            Protocol::Http1 => &self.protocols.http1,
-            Protocol::Http2 => &self.protocols.http2,
+            Protocol::Http1 => http1,
+            Protocol::Http2 => http2,
         };
         let stream = match protocol {
-            Protocol::Http1 => Strict::new(stream, self.protocols.bounds, verdict),
-            Protocol::Http2 => Strict::open(stream, self.protocols.bounds),
+            Protocol::Http1 => Strict::new(stream, *bounds, verdict),
+            Protocol::Http2 => Strict::open(stream, *bounds),
         };
         let serving = builder.serve_connection(TokioIo::new(stream), service);
         let mut serving = std::pin::pin!(serving);
-        let silent = async {
-            tokio::time::sleep(self.protocols.first_request).await;
-            if protocol == Protocol::Http1 || begun.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
+        let mut look = tokio::time::interval((*idle).min(*stall) / 4);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Since when it has been asked to end.
+        let mut ending: Option<Instant> = None;
+        let ended = loop {
+            tokio::select! {
+                ended = serving.as_mut() => break ended,
+                _ = look.tick() => match activity.doing(Instant::now(), *idle, *stall) {
+                    Doing::Something => continue,
+                    Doing::NothingMore if ending.is_none_or(|since| since.elapsed() < *stall) => {}
+                    // It brought no request, does not read, or does not take the hint.
+                    doing => {
+                        tracing::debug!(?doing, "a connection is cut");
+                        return;
+                    }
+                },
+                () = stopped(&mut self.shutdown), if ending.is_none() => {}
             }
-        };
-        let ended = tokio::select! {
-            ended = serving.as_mut() => ended,
-            () = silent => {
-                tracing::debug!("a connection brought no request in time");
-                return;
-            }
-            () = stopped(&mut self.shutdown) => {
+            if ending.is_none() {
+                ending = Some(Instant::now());
                 serving.as_mut().graceful_shutdown();
-                serving.await
             }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended early");
         }
-        drop(self.slot);
     }
 }

@@ -1,5 +1,7 @@
 //! The front end: listeners, routes and answers. HTTP status codes appear nowhere else.
 
+mod activity;
+mod addresses;
 mod agents;
 mod answer;
 pub mod clock;
@@ -35,6 +37,8 @@ pub use crate::gateway::StartError;
 
 /// How long a handshake waits for the vault's signature.
 const SIGNATURE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the last outcomes may take at the end, when the database is slow or away.
+const FLUSH: Duration = Duration::from_secs(5);
 /// How often another gateway's new server certificate is looked for.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(30);
 
@@ -122,6 +126,15 @@ pub async fn serve(
         listen::serve(operators, for_operators, limits, operator_routes, stopping.clone()),
         listen::serve(health, Wrapping::Plain, limits, health_routes, stopping),
     );
+    // Whoever is still reading had its grace: what it got is recorded, as everything else that has ended.
+    gateway.streams.stop();
+    let recorded = async {
+        gateway.streams.ended().await;
+        gateway.admission.flush().await;
+    };
+    if tokio::time::timeout(FLUSH, recorded).await.is_err() {
+        tracing::error!("not all outcomes were recorded before the end");
+    }
     drop(background);
     Ok(())
 }

@@ -48,7 +48,9 @@ pub const fn status(code: Code) -> StatusCode {
         Code::LimitExceeded | Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::UpstreamRefused | Code::UpstreamBroken => StatusCode::BAD_GATEWAY,
         Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-        Code::VaultUnavailable | Code::StoreUnavailable | Code::ClockSkew => StatusCode::SERVICE_UNAVAILABLE,
+        Code::VaultUnavailable | Code::StoreUnavailable | Code::ClockSkew | Code::GatewayStopping => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -175,7 +177,7 @@ mod tests {
             (429, &[Code::LimitExceeded, Code::RateLimited]),
             (502, &[Code::UpstreamRefused, Code::UpstreamBroken]),
             (504, &[Code::UpstreamTimeout]),
-            (503, &[Code::VaultUnavailable, Code::StoreUnavailable, Code::ClockSkew]),
+            (503, &[Code::VaultUnavailable, Code::StoreUnavailable, Code::ClockSkew, Code::GatewayStopping]),
         ];
         for (number, codes) in table {
             for code in *codes {

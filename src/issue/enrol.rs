@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::admission::{Entry, Kind, Spend};
 use crate::gateway::Gateway;
 use crate::json::Object;
-use crate::proxy::call::signed_fields;
+use crate::proxy::exchange::signed_fields;
 use crate::refusal::{Advice, Code, Refusal};
 use crate::store::agent::{Agent, Enrolment};
 use crate::store::certificate::Certificate as CertificateRow;

@@ -7,24 +7,20 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, Version};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http::header::HeaderMap;
+use http::{Method, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use sha2::{Digest as _, Sha256};
 use tgp_policy::Permit;
-use tgp_request::name::Slug;
 use tgp_request::signature::{Tag, UnverifiedRequest, VerifiedRequest, accept_signature};
 use tgp_request::target::EscapedSlash;
 use tgp_request::token::VerifiedToken;
-use tgp_vault_client::wire::RequestEnvelope;
 use uuid::Uuid;
 
-use super::client::UpstreamError;
-use super::credential::{Claim, Credential};
-use super::headers;
-use super::reply::{Ending, Reply};
-use crate::admission::{AdmissionError, Entry, Kind, Recorded, Spend};
+use super::exchange;
+use super::reply::Reply;
+use crate::admission::{AdmissionError, Ending, Entry, Kind, Recorded, Spend};
 use crate::gateway::Gateway;
 use crate::refusal::{Advice, Code, Refusal};
 use crate::store::agent::Agent;
@@ -125,36 +121,28 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
 
     // Tool, audience, action, decision, admission.
     let evidence = Evidence { request: &request, token: &token, certificate_not_after };
-    let (permit, tool, agent) = admit(gateway, &evidence, agent, &place, entry).await?;
-
-    // From here on the decision is on record, and was yes: however this ends is recorded too.
-    let ending = Ending::new(gateway.admission.clone(), request_id, agent.tenant);
+    // Watched from before it is admitted, so that no freeze falls between: what was admitted before the
+    // freeze is cut by it. Declared before the ending, so that it outlives it.
     let mut watched = gateway.streams.watch(agent.id);
+    // With the ending, however this ends is recorded.
+    let Admitted { permit, ending, tool, agent } = admit(gateway, &evidence, agent, &place, entry).await?;
     let exchange = async {
-        let credential = draw(gateway, permit, &agent, &tool, &request, &headers).await?;
-        let upstream = forward(credential, &tool, &method, &place, &headers, content)?;
-        let sent = gateway.upstreams.send(upstream, tool.reach).await;
-        sent.map_err(|error| unreachable_upstream(&error))
+        let credential = exchange::draw(gateway, permit, &agent, &tool, &request, &headers).await?;
+        let to = exchange::Target { method: &method, rest: place.rest, query: place.query };
+        exchange::send(&gateway.upstreams, credential, &tool, to, &headers, content).await
     };
     // A freeze ends the wait for a reply as it ends a reply.
-    let reply = tokio::select! {
-        reply = exchange => reply,
-        code = watched.cut() => Err(Refusal::new(code, "the agent was stopped while the tool was working")),
+    let replied = tokio::select! {
+        replied = exchange => replied,
+        code = watched.cut() => Err(Refusal::new(code, "the call was stopped while the tool was working")),
     };
-    let (parts, body) = match reply {
+    let (head, body) = match replied {
         Ok(reply) => reply.into_parts(),
-        Err(refusal) => return Err(ending.failed(refusal)),
+        Err(refusal) => return Err(Denied::outcome(ending.failed(refusal.code.as_str()), refusal)),
     };
-    if parts.status.is_informational() {
-        let refusal = Refusal::new(Code::UpstreamBroken, "the tool changed protocols, which nobody asked for");
-        return Err(ending.failed(refusal));
-    }
     let idle_timeout = gateway.config.upstream.idle_timeout;
-    let body = Reply::new(body, parts.status.as_u16(), ending, idle_timeout, watched);
-    let mut response = Response::new(Body::new(body));
-    *response.status_mut() = parts.status;
-    *response.headers_mut() = headers::downstream(parts.headers);
-    Ok(response)
+    let body = Reply::new(body, head.status.as_u16(), ending, idle_timeout, watched);
+    Ok(Response::from_parts(head, Body::new(body)))
 }
 
 fn tool_unknown(slug: &str) -> Refusal {
@@ -243,7 +231,13 @@ where
     }
 }
 
-type Admitted = (Recorded<Permit>, Arc<ReadyTool>, Arc<Agent>);
+/// The decision is on record, and was yes.
+struct Admitted {
+    permit: Recorded<Permit>,
+    ending: Ending,
+    tool: Arc<ReadyTool>,
+    agent: Arc<Agent>,
+}
 
 /// What was verified, and until when it holds.
 struct Evidence<'a> {
@@ -287,8 +281,8 @@ async fn admit(
             .await
             .map_err(|refusal| Denied::row(&entry, refusal))?;
         entry.grant = Some(permit.grant());
-        match gateway.admission.admit(permit, entry.clone(), Some(spend.clone())).await {
-            Ok(recorded) => return Ok((recorded, tool, agent)),
+        match gateway.admission.admit_call(permit, entry.clone(), Some(spend.clone())).await {
+            Ok((permit, ending)) => return Ok(Admitted { permit, ending, tool, agent }),
             Err(AdmissionError::Stale) => {
                 gateway.cache.forget(agent.id, place.slug);
                 agent = known_agent(gateway, agent.id).await?;
@@ -330,89 +324,16 @@ async fn permit(
     let (permit, _) = decide::decide(&asked, agent, Some(tool), &grants, gateway.now())
         .map_err(|denial| decide::refusal(&denial, &tool.slug))?;
     if tool.tool.credential.is_none() {
-        return Err(no_credential(&tool.slug));
+        return Err(exchange::no_credential(&tool.slug));
     }
     Ok(permit)
 }
 
-/// Origins are signed with the credential: a tool without one has nowhere to go.
-fn no_credential(slug: &Slug) -> Refusal {
-    Refusal::new(
-        Code::UpstreamRefused,
-        format!("{slug} has no credential yet; an operator sets one, of kind none if need be"),
-    )
-}
-
-async fn draw(
-    gateway: &Gateway,
-    permit: Recorded<Permit>,
-    agent: &Agent,
-    tool: &ReadyTool,
-    request: &VerifiedRequest,
-    headers: &HeaderMap,
-) -> Result<Credential, Refusal> {
-    let sealed = tool.tool.credential.as_ref().ok_or_else(|| no_credential(&tool.slug))?;
-    let record = agent.record.as_deref().ok_or_else(|| Refusal::internal(&"an active agent without a record"))?;
-    let envelope = RequestEnvelope {
-        method: request.method().to_owned(),
-        target_uri: request.target_uri().to_owned(),
-        headers: signed_fields(headers),
-        body: Vec::new(),
-    };
-    let claim = Claim { agent_record: record, credential_record: &sealed.record, request: &envelope };
-    Credential::release(&gateway.vault, permit, claim).await
-}
-
-/// The signature's own fields and those that it names.
-pub fn signed_fields(headers: &HeaderMap) -> Vec<(String, String)> {
-    const ALWAYS: &[&str] = &["signature", "signature-input", "authorization", "content-digest", "content-type"];
-    let inputs: Vec<&str> = headers.get_all("signature-input").iter().filter_map(|value| value.to_str().ok()).collect();
-    let named =
-        |name: &str| ALWAYS.contains(&name) || inputs.iter().any(|input| input.contains(&format!("\"{name}\"")));
-    headers
-        .iter()
-        .filter(|(name, _)| named(name.as_str()))
-        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
-        .collect()
-}
-
-/// The request that the tool will see.
-fn forward(
-    credential: Credential,
-    tool: &ReadyTool,
-    method: &Method,
-    place: &Place<'_>,
-    received: &HeaderMap,
-    content: Bytes,
-) -> Result<Request<Full<Bytes>>, Refusal> {
-    let uri = tool.upstream.uri(place.rest, place.query).map_err(|error| Refusal::internal(&error))?;
-    let mut fields = headers::upstream(received, credential.field()?.as_ref());
-    // RFC 9110 §7.6.3: an HTTP-to-HTTP gateway names itself to the upstream.
-    fields.insert(HeaderName::from_static("via"), HeaderValue::from_static("1.1 tgp"));
-    credential.inject(&tool.upstream, &mut fields)?;
-    let mut request = Request::new(Full::new(content));
-    *request.method_mut() = method.clone();
-    *request.uri_mut() = uri;
-    *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = fields;
-    Ok(request)
-}
-
-fn unreachable_upstream(error: &UpstreamError) -> Refusal {
-    // The address is sealed: the caller learns what happened, the log learns where.
-    tracing::warn!(%error, "the upstream did not answer");
-    match error {
-        UpstreamError::Guard(_) => {
-            Refusal::new(Code::UpstreamRefused, "the tool's address is not one that this gateway connects to")
-        }
-        UpstreamError::Connect(_) => Refusal::new(Code::UpstreamRefused, "the tool takes no connection"),
-        UpstreamError::Broken(_) => Refusal::new(Code::UpstreamBroken, "the tool broke off before it answered"),
-        UpstreamError::Timeout => Refusal::new(Code::UpstreamTimeout, "the tool did not answer in time"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+    use http_body_util::Full;
+
     use super::*;
 
     #[test]
@@ -424,23 +345,6 @@ mod tests {
         let query = Place::of("/t/mail?x").expect("a place");
         assert_eq!((query.slug, query.rest, query.query), ("mail", "", Some("x")));
         assert!(Place::of("/tool/mail").is_none());
-    }
-
-    #[test]
-    fn the_vault_sees_the_signed_fields_and_no_others() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("signature-input", "sig=(\"@method\" \"x-signed\");created=1"),
-            ("signature", "sig=:AA==:"),
-            ("authorization", "Bearer t"),
-            ("x-signed", "1"),
-            ("x-unsigned", "2"),
-        ] {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        let mut names: Vec<_> = signed_fields(&headers).into_iter().map(|(name, _)| name).collect();
-        names.sort();
-        assert_eq!(names, ["authorization", "signature", "signature-input", "x-signed"]);
     }
 
     #[tokio::test]

@@ -67,7 +67,8 @@ impl Upstreams {
         let tls = trust(config)?;
         let guard = Arc::new(guard);
         let pool = |reach| {
-            let connector = Connector { guard: Arc::clone(&guard), reach, timeout: config.connect_timeout };
+            let resolve: Resolve = Arc::new(|host, port| Box::pin(system(host, port)));
+            let connector = Connector { guard: Arc::clone(&guard), resolve, reach, timeout: config.connect_timeout };
             let connector = hyper_rustls::HttpsConnectorBuilder::new()
                 .with_tls_config(tls.clone())
                 .https_or_http()
@@ -150,10 +151,19 @@ fn trust(config: &config::Upstream) -> io::Result<rustls::ClientConfig> {
         .with_no_client_auth())
 }
 
-/// Resolves, checks, and connects to what was checked.
+/// How a name becomes addresses: the system's way, or a test's.
+type Resolve = Arc<dyn Fn(String, u16) -> Resolving + Send + Sync>;
+type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+async fn system(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host((host, port)).await?.collect())
+}
+
+/// Resolves once, checks, and connects to what was checked.
 #[derive(Clone)]
 struct Connector {
     guard: Arc<Guard>,
+    resolve: Resolve,
     reach: Reach,
     timeout: Duration,
 }
@@ -164,7 +174,7 @@ impl Connector {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
         let port = uri.port_u16().unwrap_or(default);
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+        let addresses = (self.resolve)(host.to_owned(), port).await?;
         self.guard.check_all(&addresses, self.reach)?;
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in addresses {
@@ -250,6 +260,31 @@ mod tests {
         assert!(matches!(refused, Err(UpstreamError::Guard(_))), "{refused:?}");
     }
 
+    /// A name's addresses are asked for once a connection. Whatever it says the next time, the connection
+    /// goes to what was checked; and what it says at the call is checked at the call.
+    #[tokio::test]
+    async fn a_name_that_changes_its_address_is_connected_to_where_it_was_checked() {
+        let address = server("").await;
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let answers = Arc::clone(&asked);
+        let metadata = SocketAddr::from(([169, 254, 169, 254], 80));
+        // The first answer is what may be, every later one is not.
+        let resolve: Resolve = Arc::new(move |host, _| {
+            let mut asked = answers.lock().expect("not poisoned");
+            asked.push(host);
+            let answer = if asked.len() == 1 { address } else { metadata };
+            Box::pin(std::future::ready(Ok(vec![answer])))
+        });
+        let timeout = Duration::from_secs(2);
+        let connector = Connector { guard: Arc::new(Guard::new(vec![])), resolve, reach: Reach::Private, timeout };
+        let uri: Uri = "http://rebinding.example/".parse().expect("a uri");
+        let stream = connector.clone().connect(uri.clone()).await.expect("the first answer");
+        assert_eq!(stream.inner().peer_addr().expect("connected"), address);
+        assert_eq!(*asked.lock().expect("not poisoned"), ["rebinding.example"]);
+        let refused = connector.connect(uri).await.expect_err("the second answer");
+        assert!(matches!(refused, ConnectError::Guard(GuardError::LinkLocal(_))), "{refused}");
+    }
+
     #[tokio::test]
     async fn a_redirect_is_returned_not_followed() {
         let address =
@@ -318,7 +353,7 @@ mod tests {
     async fn an_upstream_that_offers_http_2_gets_it_over_one_connection() {
         let (port, connections) = tls_server().await;
         let ca = concat!(env!("CARGO_MANIFEST_DIR"), "/src/proxy/testdata/upstream-ca.pem");
-        let config = config::Upstream { ca_file: Some(ca.into()), ..config() };
+        let config = config::Upstream { ca_file: Some(ca.into()), reply_timeout: Duration::from_secs(20), ..config() };
         let upstreams = Upstreams::new(&config, Guard::new(vec![])).expect("pools");
         for _ in 0..3 {
             let uri = format!("https://localhost:{port}/messages");

@@ -10,6 +10,7 @@ use tgp_vault_client::wire::{Placement, Release, Released, RequestEnvelope, Wire
 use zeroize::Zeroizing;
 
 use super::headers;
+use super::needles::Needles;
 use super::upstream::Upstream;
 use crate::admission::Recorded;
 use crate::refusal::{Code, Refusal};
@@ -56,15 +57,16 @@ impl Credential {
         }
     }
 
-    /// Puts it into the request's fields, if `upstream` is where it may go.
-    pub fn inject(self, upstream: &Upstream, fields: &mut HeaderMap) -> Result<(), Refusal> {
+    /// Puts it into the request's fields, if `upstream` is where it may go. What comes back is to be
+    /// looked for in the reply.
+    pub fn inject(self, upstream: &Upstream, fields: &mut HeaderMap) -> Result<Option<Needles>, Refusal> {
         if !self.origins.iter().any(|origin| origin == upstream.origin()) {
             return Err(Refusal::new(
                 Code::UpstreamRefused,
                 "the tool's address is not one that its credential was signed for; an operator must set it anew",
             ));
         }
-        let Some(name) = self.field()? else { return Ok(()) };
+        let Some(name) = self.field()? else { return Ok(None) };
         let secret = self.secret.expose_secret();
         let value = match &self.placement {
             Placement::Bearer => {
@@ -85,7 +87,7 @@ impl Credential {
         let value = HeaderValue::from_bytes(&value)
             .map_err(|_| Refusal::internal(&"the credential holds octets that no header field can"))?;
         headers::inject(fields, name, value);
-        Ok(())
+        Ok(Needles::of(secret, matches!(self.placement, Placement::Basic)))
     }
 }
 
@@ -104,7 +106,7 @@ mod tests {
     fn injected(placement: Placement, secret: &str) -> HeaderMap {
         let mut fields = HeaderMap::new();
         let upstream = Upstream::parse("http://api.example:8080/base").expect("an address");
-        credential(placement, secret).inject(&upstream, &mut fields).expect("injected");
+        let _needles = credential(placement, secret).inject(&upstream, &mut fields).expect("injected");
         fields
     }
 
@@ -125,7 +127,7 @@ mod tests {
             let mut fields = HeaderMap::new();
             let upstream = Upstream::parse(elsewhere).expect("an address");
             let refused = credential(Placement::Bearer, "s3cret").inject(&upstream, &mut fields);
-            assert_eq!(refused.expect_err(elsewhere).code, Code::UpstreamRefused);
+            assert_eq!(refused.err().expect(elsewhere).code, Code::UpstreamRefused);
             assert!(fields.is_empty());
         }
     }

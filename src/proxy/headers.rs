@@ -52,6 +52,9 @@ const HOP_BY_HOP: &[&str] = &[
     "http2-settings",
 ];
 
+/// Asks for parts or codings of a reply, in which a reflected credential could not be found.
+const NOT_UP_WITH_CREDENTIAL: &[&str] = &["accept-encoding", "if-range", "range"];
+
 /// What an upstream may not say in the gateway's name.
 const NOT_DOWN: &[&str] = &[
     "alt-svc",
@@ -83,6 +86,13 @@ pub fn upstream(received: &HeaderMap, injected: Option<&HeaderName>) -> HeaderMa
     // A signed digest is a statement about this very content; the tool may check it too.
     for value in received.get_all("content-digest") {
         out.append(HeaderName::from_static("content-digest"), value.clone());
+    }
+    if injected.is_some() {
+        for name in NOT_UP_WITH_CREDENTIAL {
+            out.remove(*name);
+        }
+        // RFC 9110 §12.5.3: where the field is missing, any coding will do.
+        out.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     out
 }
@@ -188,6 +198,15 @@ mod tests {
         inject(&mut out, injected.clone(), HeaderValue::from_static("secret"));
         assert_eq!(out.get_all(&injected).iter().count(), 1);
         assert!(!format!("{out:?}").contains("secret"));
+    }
+
+    #[test]
+    fn with_a_credential_the_tool_is_asked_for_the_whole_in_plain() {
+        let received =
+            map(&[("accept-encoding", "gzip"), ("range", "bytes=0-5"), ("if-range", "\"1\""), ("accept", "*/*")]);
+        let out = upstream(&received, Some(&header::AUTHORIZATION));
+        assert_eq!(out, map(&[("accept", "*/*"), ("accept-encoding", "identity")]));
+        assert_eq!(upstream(&received, None), received);
     }
 
     #[test]

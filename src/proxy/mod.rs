@@ -3,8 +3,11 @@
 pub mod call;
 pub mod client;
 pub mod credential;
+pub mod exchange;
 pub mod guard;
 pub mod headers;
+pub mod mask;
+pub mod needles;
 pub mod reply;
 pub mod streams;
 pub mod upstream;

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,34 +16,54 @@ use crate::refusal::Code;
 use crate::store::agent::Status;
 use crate::store::cache::{Cache, Notice};
 
-/// Without a notice, each agent with an open stream is looked at this often.
-const LOOK: Duration = Duration::from_millis(700);
+/// How often open streams are looked after.
+const LOOK: Duration = Duration::from_millis(250);
+/// Changes that are older than this have been heard, or the database is asked. With the above, and one
+/// question, a freeze cuts within a second whatever became of the listening connection.
+const CERTAINTY: Duration = Duration::from_millis(450);
 
 /// Which agents have open streams. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Streams {
-    open: Arc<Mutex<HashMap<Uuid, Weak<Agent>>>>,
+pub struct Streams(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    open: Mutex<Open>,
+    watched: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Open {
+    agents: HashMap<Uuid, Weak<Agent>>,
+    /// Once the gateway ends, no stream begins.
+    stopped: bool,
 }
 
 struct Agent {
     id: Uuid,
     cut: watch::Sender<Option<Code>>,
-    open: Arc<Mutex<HashMap<Uuid, Weak<Agent>>>>,
+    shared: Arc<Shared>,
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.shared.lock();
         // A newer entry may have taken this one's place meanwhile.
-        if open.get(&self.id).is_some_and(|entry| entry.strong_count() == 0) {
-            open.remove(&self.id);
+        if open.agents.get(&self.id).is_some_and(|entry| entry.strong_count() == 0) {
+            open.agents.remove(&self.id);
         }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One open stream's end of it.
 pub struct Watched {
-    _agent: Arc<Agent>,
+    agent: Arc<Agent>,
     cut: Pin<Box<dyn Future<Output = Code> + Send>>,
 }
 
@@ -58,20 +79,25 @@ impl Watched {
     }
 }
 
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.agent.shared.watched.fetch_sub(1, Ordering::Release);
+    }
+}
+
 impl Streams {
     /// Registers a stream of `agent`; dropping it takes it off again.
     pub fn watch(&self, agent: Uuid) -> Watched {
+        self.0.watched.fetch_add(1, Ordering::Relaxed);
         let agent = {
-            let mut open = self.lock();
-            match open.get(&agent).and_then(Weak::upgrade) {
-                Some(entry) => entry,
-                None => {
-                    let entry =
-                        Arc::new(Agent { id: agent, cut: watch::Sender::new(None), open: Arc::clone(&self.open) });
-                    open.insert(agent, Arc::downgrade(&entry));
-                    entry
-                }
-            }
+            let mut open = self.0.lock();
+            let known = open.agents.get(&agent).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let cut = watch::Sender::new(open.stopped.then_some(Code::GatewayStopping));
+                let entry = Arc::new(Agent { id: agent, cut, shared: Arc::clone(&self.0) });
+                open.agents.insert(agent, Arc::downgrade(&entry));
+                entry
+            })
         };
         let mut cut = agent.cut.subscribe();
         let cut = Box::pin(async move {
@@ -82,7 +108,7 @@ impl Streams {
                 Err(_) => std::future::pending().await,
             }
         });
-        Watched { _agent: agent, cut }
+        Watched { agent, cut }
     }
 
     /// Looks after open streams for as long as it is polled.
@@ -91,48 +117,75 @@ impl Streams {
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let only = tokio::select! {
+            tokio::select! {
                 notice = notices.recv() => match notice {
-                    Ok(Notice::Agent(id)) => Some(id),
-                    Ok(Notice::Everything) | Err(RecvError::Lagged(_)) => None,
-                    Ok(_) => continue,
+                    Ok(Notice::Agent(id)) => self.look_at(&cache, id).await,
+                    Ok(Notice::Everything) | Err(RecvError::Lagged(_)) => self.ask(&cache).await,
+                    Ok(_) => {}
                     Err(RecvError::Closed) => return,
                 },
-                _ = tick.tick() => None,
-            };
-            self.look(&cache, only).await;
-        }
-    }
-
-    async fn look(&self, cache: &Cache, only: Option<Uuid>) {
-        let agents: Vec<Uuid> = match only {
-            Some(id) => vec![id],
-            None => self.lock().keys().copied().collect(),
-        };
-        for id in agents {
-            let Some(entry) = self.lock().get(&id).and_then(Weak::upgrade) else { continue };
-            let code = match cache.agent(id).await {
-                Ok(Some(agent)) => match agent.status {
-                    Status::Active => continue,
-                    Status::Retired => Code::AgentRetired,
-                    Status::Frozen | Status::Invited => Code::AgentFrozen,
+                _ = tick.tick() => if !cache.is_certain(CERTAINTY) {
+                    self.ask(&cache).await;
                 },
-                Ok(None) => Code::AgentRetired,
-                // Nothing new is admitted while the store is away; what was admitted goes on.
-                Err(_) => continue,
-            };
-            self.cut(&entry, code);
+            }
         }
     }
 
-    fn cut(&self, entry: &Agent, code: Code) {
-        // Streams that begin from now on are another entry's: they were admitted after this.
-        self.lock().remove(&entry.id);
-        entry.cut.send_replace(Some(code));
+    /// Cuts every stream, and each that begins from now on: the gateway ends.
+    pub fn stop(&self) {
+        let agents: Vec<_> = {
+            let mut open = self.0.lock();
+            open.stopped = true;
+            open.agents.drain().filter_map(|(_, entry)| entry.upgrade()).collect()
+        };
+        for agent in agents {
+            agent.cut.send_replace(Some(Code::GatewayStopping));
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Weak<Agent>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until no stream is left. Only the end of the process waits for that, so nothing tells it.
+    pub async fn ended(&self) {
+        while self.0.watched.load(Ordering::Acquire) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// One agent has changed.
+    async fn look_at(&self, cache: &Cache, id: Uuid) {
+        if !self.0.lock().agents.contains_key(&id) {
+            return;
+        }
+        match cache.agent(id).await {
+            Ok(Some(agent)) if agent.status == Status::Active => {}
+            Ok(agent) => self.cut(id, agent.map_or(Status::Retired, |agent| agent.status)),
+            // The next look asks the database, which may be back by then.
+            Err(_) => self.ask(cache).await,
+        }
+    }
+
+    /// Any agent may have changed: one question about all that have open streams.
+    async fn ask(&self, cache: &Cache) {
+        let agents: Vec<Uuid> = self.0.lock().agents.keys().copied().collect();
+        if agents.is_empty() {
+            return;
+        }
+        // Nothing new is admitted while the store is away; what was admitted goes on.
+        for (id, status) in cache.stopped_agents(&agents).await.unwrap_or_default() {
+            self.cut(id, status);
+        }
+    }
+
+    fn cut(&self, id: Uuid, status: Status) {
+        let code = match status {
+            Status::Active => return,
+            Status::Retired => Code::AgentRetired,
+            Status::Frozen | Status::Invited => Code::AgentFrozen,
+        };
+        // Streams that begin from now on are another entry's: they are admitted after this, or not at all.
+        let entry = self.0.lock().agents.remove(&id);
+        if let Some(entry) = entry.and_then(|entry| entry.upgrade()) {
+            entry.cut.send_replace(Some(code));
+        }
     }
 }
 
@@ -149,8 +202,7 @@ mod tests {
         let streams = Streams::default();
         let (frozen, other) = (Uuid::new_v4(), Uuid::new_v4());
         let (mut one, mut two, mut third) = (streams.watch(frozen), streams.watch(frozen), streams.watch(other));
-        let entry = streams.lock().get(&frozen).and_then(Weak::upgrade).expect("open");
-        streams.cut(&entry, Code::AgentFrozen);
+        streams.cut(frozen, Status::Frozen);
         assert_eq!(code(&mut one).await, Code::AgentFrozen);
         assert_eq!(code(&mut two).await, Code::AgentFrozen);
         let pending = tokio::time::timeout(Duration::from_millis(20), code(&mut third)).await;
@@ -163,8 +215,20 @@ mod tests {
         let agent = Uuid::new_v4();
         let (one, two) = (streams.watch(agent), streams.watch(agent));
         drop(one);
-        assert_eq!(streams.lock().len(), 1);
+        assert_eq!(streams.0.lock().agents.len(), 1);
         drop(two);
-        assert_eq!(streams.lock().len(), 0);
+        assert_eq!(streams.0.lock().agents.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_ends_cuts_all_streams_and_waits_for_the_last() {
+        let streams = Streams::default();
+        let mut open = streams.watch(Uuid::new_v4());
+        streams.stop();
+        assert_eq!(code(&mut open).await, Code::GatewayStopping);
+        assert_eq!(code(&mut streams.watch(Uuid::new_v4())).await, Code::GatewayStopping, "late");
+        assert!(tokio::time::timeout(Duration::from_millis(20), streams.ended()).await.is_err());
+        drop(open);
+        streams.ended().await;
     }
 }

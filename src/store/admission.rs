@@ -144,6 +144,7 @@ pub(crate) struct OutcomeColumns {
     pub(crate) bytes: Vec<i64>,
     pub(crate) sha256: Vec<Option<Vec<u8>>>,
     pub(crate) error: Vec<Option<String>>,
+    pub(crate) masked: Vec<i64>,
 }
 
 /// A connection as `tgp_admission`, set up for this one statement.
@@ -285,19 +286,71 @@ impl Writer {
         Ok(refused.into_iter().filter_map(|row| Some((usize::try_from(row.i).ok()?, row.verdict))).collect())
     }
 
-    pub(crate) async fn end(&mut self, rows: &OutcomeColumns) -> Result<(), StoreError> {
-        let insert = sqlx::query!(
-            "insert into outcome (request, tenant, status, bytes, sha256, error)
-             select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::bigint[], $5::bytea[], $6::text[])",
+    /// The last id that was given to an outcome, by whichever gateway.
+    pub(crate) async fn last_outcome(&mut self) -> Result<i64, StoreError> {
+        let last =
+            sqlx::query_scalar!(r#"select coalesce(pg_sequence_last_value('outcome_id_seq'::regclass), 0) as "last!""#);
+        within(last.fetch_one(&mut self.connection)).await
+    }
+
+    /// Writes outcomes; returns the last id given. Until it has ended, one way or the other, `gateway` is
+    /// locked: see [`end_again`](Self::end_again).
+    pub(crate) async fn end(&mut self, gateway: i64, rows: &OutcomeColumns) -> Result<i64, StoreError> {
+        let insert = sqlx::query_scalar!(
+            r#"with written as (
+                 insert into outcome (request, tenant, status, bytes, sha256, error, masked)
+                 select t.* from (select pg_advisory_xact_lock($1)) as held,
+                   unnest($2::uuid[], $3::uuid[], $4::int[], $5::bigint[], $6::bytea[], $7::text[], $8::bigint[]) as t
+                 returning id)
+               select coalesce(max(id), 0) as "last!" from written"#,
+            gateway,
             &rows.request,
             &rows.tenant,
             &rows.status as &[Option<i32>],
             &rows.bytes,
             &rows.sha256 as &[Option<Vec<u8>>],
-            &rows.error as &[Option<String>]
+            &rows.error as &[Option<String>],
+            &rows.masked
         );
-        within(insert.execute(&mut self.connection)).await?;
-        Ok(())
+        within(insert.fetch_one(&mut self.connection)).await
+    }
+
+    /// Writes those of `rows` that an attempt whose answer was lost has not written. That attempt may be
+    /// running still: the lock waits for its end. What it wrote has an id after `last`.
+    pub(crate) async fn end_again(
+        &mut self,
+        gateway: i64,
+        last: i64,
+        rows: &OutcomeColumns,
+    ) -> Result<i64, StoreError> {
+        within(async {
+            let mut tx = self.connection.begin().await?;
+            sqlx::query!("select pg_advisory_xact_lock($1)", gateway).execute(&mut *tx).await?;
+            // A statement of its own: it sees what was committed while the lock was waited for.
+            let last = sqlx::query_scalar!(
+                r#"with written as (
+                     insert into outcome (request, tenant, status, bytes, sha256, error, masked)
+                     select t.* from unnest($2::uuid[], $3::uuid[], $4::int[], $5::bigint[], $6::bytea[], $7::text[],
+                                            $8::bigint[])
+                       as t(request, tenant, status, bytes, sha256, error, masked)
+                     where not exists (select from outcome o where o.id > $1 and o.request = t.request)
+                     returning id)
+                   select coalesce(max(id), $1) as "last!" from written"#,
+                last,
+                &rows.request,
+                &rows.tenant,
+                &rows.status as &[Option<i32>],
+                &rows.bytes,
+                &rows.sha256 as &[Option<Vec<u8>>],
+                &rows.error as &[Option<String>],
+                &rows.masked
+            )
+            .fetch_one(&mut *tx)
+            .await?;
+            tx.commit().await?;
+            Ok(last)
+        })
+        .await
     }
 
     /// Adds counts of unauthenticated failures to this minute's.

@@ -180,6 +180,15 @@ impl Store {
         rows.into_iter().map(Agent::try_from).collect()
     }
 
+    /// Those of `agents`, of any tenant, that may not act, and why; one that is gone counts as retired.
+    pub async fn stopped_agents(&self, agents: &[Uuid]) -> Result<Vec<(Uuid, Status)>, StoreError> {
+        let rows = sqlx::query!(r#"select agent as "agent!", status from stopped_agents($1)"#, agents)
+            .fetch_all(&mut *self.connection().await?)
+            .await?;
+        let status = |text: Option<String>| text.map_or(Ok(Status::Retired), |text| Status::parse(&text));
+        rows.into_iter().map(|row| Ok((row.agent, status(row.status)?))).collect()
+    }
+
     /// The agents whose name has this blind index.
     pub async fn agents_named(&self, tenant: Uuid, index: &[u8; 32]) -> Result<Vec<Uuid>, StoreError> {
         let mut tx = self.scope(tenant).await?;

@@ -119,6 +119,8 @@ pub struct Ending {
     pub bytes: i64,
     pub sha256: Option<Vec<u8>>,
     pub error: Option<String>,
+    /// Matches of the tool's credential in the reply.
+    pub masked: i64,
 }
 
 impl Store {
@@ -180,7 +182,7 @@ impl Store {
         Ok(sqlx::query_as!(
             Ending,
             r#"select id, (extract(epoch from at) * 1000)::bigint as "at!", request as request_id, status, bytes, sha256,
-                      error
+                      error, masked
                from outcome where tenant = $1 and id > $2 and id <= $3 order by id limit $4"#,
             tenant,
             after,
@@ -198,7 +200,7 @@ impl Store {
         let mut rows = sqlx::query_as!(
             Ending,
             r#"select id, (extract(epoch from at) * 1000)::bigint as "at!", request as request_id, status, bytes, sha256,
-                      error
+                      error, masked
                from outcome where tenant = $1 and id <= $2 order by id desc limit $3"#,
             tenant,
             settled,

@@ -9,9 +9,10 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::agent::Agent;
+use super::agent::{Agent, Status};
 use super::grant::Grant;
 use super::listen::Ear;
 pub use super::listen::Notice;
@@ -33,6 +34,8 @@ pub struct Cache {
 struct State {
     /// Whether somebody listens; nothing is kept otherwise.
     live: bool,
+    /// When it was last certain that no change had gone unheard.
+    heard: Option<Instant>,
     /// Grows with every notice: what was read before one came is not kept after it.
     generation: u64,
     agents: HashMap<Uuid, Arc<Agent>>,
@@ -142,6 +145,21 @@ impl Cache {
         self.read(|state| state.live)
     }
 
+    /// Whether all that changed until `age` ago has been heard. A connection whose other end went without
+    /// a word stays live for some seconds, and is not certain meanwhile.
+    pub fn is_certain(&self, age: Duration) -> bool {
+        self.read(|state| state.live && state.heard.is_some_and(|heard| heard.elapsed() <= age))
+    }
+
+    /// Those of `agents` that may not act, and why, as the database knows it now.
+    pub async fn stopped_agents(&self, agents: &[Uuid]) -> Result<Vec<(Uuid, Status)>, StoreError> {
+        self.store.stopped_agents(agents).await
+    }
+
+    fn proven(&self) {
+        self.state.write().expect("no holder of the cache's lock panics").heard = Some(Instant::now());
+    }
+
     /// Listens for as long as it is polled. Until the first success, and from a break to the next, every
     /// look-up goes to the database.
     pub async fn keep_listening(self, url: String) {
@@ -152,7 +170,8 @@ impl Cache {
                     self.set_live(true);
                     let broken = loop {
                         match ear.next().await {
-                            Ok(notice) => self.hear(notice),
+                            Ok(Some(notice)) => self.hear(notice),
+                            Ok(None) => self.proven(),
                             Err(error) => break error,
                         }
                     };
@@ -166,7 +185,11 @@ impl Cache {
     }
 
     fn hear(&self, notice: Notice) {
-        self.state.write().expect("no holder of the cache's lock panics").forget(&notice);
+        {
+            let mut state = self.state.write().expect("no holder of the cache's lock panics");
+            state.forget(&notice);
+            state.heard = Some(Instant::now());
+        }
         // Nobody may be subscribed.
         let _ = self.notices.send(notice);
     }

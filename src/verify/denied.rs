@@ -1,6 +1,6 @@
 //! A refusal on its way out, and what must be durable before it is answered.
 
-use crate::admission::{Admission, AdmissionError, Entry, Outcome, Reason};
+use crate::admission::{Admission, AdmissionError, Entry, Reason, Recording};
 use crate::refusal::{Advice, Code, Refusal};
 
 /// What is still due to the record.
@@ -13,8 +13,8 @@ pub enum Due {
     /// The certificate names the caller, and nothing yet shows that he meant this request: one row, and
     /// it counts against his address, so that nobody can fill the disk with such rows.
     Early(Box<Entry>),
-    /// The decision is on record, and was yes; how the rest failed is not.
-    Outcome(Box<Outcome>),
+    /// The decision is on record, and was yes; how the rest failed is on its way there.
+    Outcome(Recording),
     /// Recorded already, or impossible to record.
     Nothing,
 }
@@ -40,8 +40,8 @@ impl Denied {
         Self { refusal: refusal.into(), due: Due::Early(Box::new(entry.clone())) }
     }
 
-    pub fn outcome(outcome: Outcome, refusal: impl Into<Refusal>) -> Self {
-        Self { refusal: refusal.into(), due: Due::Outcome(Box::new(outcome)) }
+    pub fn outcome(outcome: Recording, refusal: impl Into<Refusal>) -> Self {
+        Self { refusal: refusal.into(), due: Due::Outcome(outcome) }
     }
 
     pub fn settled(refusal: impl Into<Refusal>) -> Self {
@@ -67,7 +67,7 @@ impl Denied {
                 Ok(())
             }
             Due::Row(entry) | Due::Early(entry) => admission.deny(*entry, refusal.code.as_str()).await,
-            Due::Outcome(outcome) => admission.outcome(*outcome).await,
+            Due::Outcome(outcome) => outcome.durable().await,
             Due::Nothing => Ok(()),
         };
         match recorded {

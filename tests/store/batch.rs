@@ -137,6 +137,7 @@ async fn outcomes_are_recorded_in_batches_and_read_back() {
         bytes: 7,
         digest: Some([4; 32]),
         error,
+        masked: 2,
     };
     let (one, two) = (outcome(Some(200), None), outcome(None, Some("upstream-timeout")));
     let requests = [one.request_id, two.request_id];
@@ -146,6 +147,7 @@ async fn outcomes_are_recorded_in_batches_and_read_back() {
     let rows = world.store.endings(world.tenant, 0, 10).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.request_id).collect::<Vec<_>>(), requests);
     assert_eq!((rows[0].status, rows[0].bytes, rows[0].sha256.as_deref()), (Some(200), 7, Some(&[4; 32][..])));
+    assert_eq!(rows[0].masked, 2);
     assert_eq!((rows[1].status, rows[1].error.as_deref()), (None, Some("upstream-timeout")));
 }
 

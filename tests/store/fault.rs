@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::Executor as _;
-use tgp::admission::AdmissionError;
+use sqlx::{Executor as _, PgPool};
+use tgp::admission::{AdmissionError, Outcome};
 use tgp::store::{Store, StoreError};
+use uuid::Uuid;
 
 use crate::world::{Database, World, count, spend};
 
@@ -100,6 +101,127 @@ async fn a_statement_that_never_ends_is_given_up() {
     assert!(matches!(answer, Err(AdmissionError::Unavailable(StoreError::Unavailable(_)))), "{answer:?}");
     assert!(begun.elapsed() < Duration::from_secs(7));
     lock.rollback().await.unwrap();
+}
+
+/// Waits until somebody holds up a statement of an admission's connection, and ends that connection.
+async fn kill_whoever_waits(owner: &PgPool) {
+    let killed = async {
+        while count(
+            owner,
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity
+             where datname = current_database() and application_name = 'tgp admission' and wait_event_type = 'Lock'",
+        )
+        .await
+            == 0
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), killed).await.unwrap();
+}
+
+fn outcome(world: &World) -> Outcome {
+    let request_id = Uuid::new_v4();
+    Outcome { request_id, tenant: world.tenant, status: Some(200), bytes: 1, digest: None, error: None, masked: 0 }
+}
+
+#[tokio::test]
+async fn an_outcome_whose_connection_broke_is_written_again_and_one_that_was_written_is_not_doubled() {
+    let world = World::new().await;
+    let owner = world.database.owner().await;
+    let admission = world.database.admission();
+    // The writer knows the last outcome before things go wrong.
+    admission.outcome(outcome(&world)).await.unwrap();
+    let (lost, written) = (outcome(&world), outcome(&world));
+    let requests = [lost.request_id, written.request_id];
+    let mut lock = owner.begin().await.unwrap();
+    lock.execute("lock table outcome in share row exclusive mode").await.unwrap();
+    // As the attempt leaves it that was committed and whose answer never came.
+    sqlx::query("insert into outcome (request, tenant, bytes) values ($1, $2, 1)")
+        .bind(written.request_id)
+        .bind(world.tenant)
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let waiting = tokio::spawn({
+        let admission = admission.clone();
+        async move { tokio::join!(admission.outcome(lost), admission.outcome(written)) }
+    });
+    kill_whoever_waits(&owner).await;
+    let (lost, _) = waiting.await.unwrap();
+    assert!(matches!(lost, Err(AdmissionError::Unavailable(StoreError::Unavailable(_)))), "{lost:?}");
+    lock.commit().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), admission.flush()).await.unwrap();
+    for request in requests {
+        let rows: i64 = sqlx::query_scalar("select count(*) from outcome where request = $1")
+            .bind(request)
+            .fetch_one(&owner)
+            .await
+            .unwrap();
+        assert_eq!(rows, 1);
+    }
+}
+
+#[tokio::test]
+async fn outcomes_wait_in_order_until_the_database_takes_them() {
+    let world = World::new().await;
+    let owner = world.database.owner().await;
+    let admission = world.database.admission();
+    world.database.admit_nobody_new().await;
+    let ended: Vec<_> = (0..600).map(|_| outcome(&world)).collect();
+    let requests: Vec<_> = ended.iter().map(|outcome| outcome.request_id).collect();
+    let mut told = tokio::task::JoinSet::new();
+    for outcome in ended {
+        let mut sending = Box::pin({
+            let admission = admission.clone();
+            async move { admission.outcome(outcome).await }
+        });
+        // The first poll puts it into the queue: they go in this order.
+        std::future::poll_fn(|cx| {
+            let _ = sending.as_mut().poll(cx);
+            std::task::Poll::Ready(())
+        })
+        .await;
+        told.spawn(sending);
+    }
+    assert!(told.join_next().await.unwrap().unwrap().is_err(), "whoever waits for it is told");
+    world.database.admit_again().await;
+    tokio::time::timeout(Duration::from_secs(20), admission.flush()).await.unwrap();
+    let written: Vec<Uuid> =
+        sqlx::query_scalar("select request from outcome order by id").fetch_all(&owner).await.unwrap();
+    assert_eq!(written, requests);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_while_its_verdict_is_committed_leaves_an_outcome() {
+    let world = World::new().await;
+    let owner = world.database.owner().await;
+    let admission = world.database.admission();
+    let (permit, entry) = (world.permit().await, world.call());
+    let request = entry.request_id;
+    let mut lock = owner.begin().await.unwrap();
+    lock.execute("lock table audit in share row exclusive mode").await.unwrap();
+    let waiting = tokio::spawn({
+        let admission = admission.clone();
+        async move { admission.admit_call(permit, entry, Some(spend())).await.map(drop) }
+    });
+    let held = "select count(*) from pg_stat_activity
+                where datname = current_database() and application_name = 'tgp admission' and wait_event_type = 'Lock'";
+    let there = async {
+        while count(&owner, held).await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), there).await.unwrap();
+    waiting.abort();
+    assert!(waiting.await.unwrap_err().is_cancelled());
+    lock.commit().await.unwrap();
+    // Whoever commits next does so after that one.
+    admission.admit(world.permit().await, world.call(), Some(spend())).await.map(drop).unwrap();
+    admission.flush().await;
+    let recorded = world.store.endings(world.tenant, 0, 10).await.unwrap();
+    assert_eq!(recorded.len(), 1);
+    assert_eq!((recorded[0].request_id, recorded[0].error.as_deref()), (request, Some("agent-gone")));
 }
 
 #[tokio::test]

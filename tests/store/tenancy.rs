@@ -31,8 +31,15 @@ async fn two_tenants() -> (World, World) {
         let expires = now() + 300;
         let minted = Unrecorded::new((), jti, expires, vec!["send".into()]);
         admission.issue(world.permit().await, minted, entry, Some(spend())).await.unwrap().into_inner();
-        let ended =
-            Outcome { request_id, tenant: world.tenant, status: Some(200), bytes: 1, digest: None, error: None };
+        let ended = Outcome {
+            request_id,
+            tenant: world.tenant,
+            status: Some(200),
+            bytes: 1,
+            digest: None,
+            error: None,
+            masked: 0,
+        };
         admission.outcome(ended).await.unwrap();
         admission.unauthenticated("token-missing");
         let mut change = world.store.change(world.tenant).await.unwrap();
@@ -253,6 +260,7 @@ async fn nobody_but_the_gateway_may_call_the_functions_that_cross_tenants() {
         [
             ("current_tenant", "tgp_gateway"),
             ("maintain_partitions", "tgp_gateway"),
+            ("stopped_agents", "tgp_gateway"),
             ("tenant_of_agent", "tgp_gateway"),
             ("tenant_of_tool", "tgp_gateway"),
         ]

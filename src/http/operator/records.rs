@@ -69,6 +69,7 @@ fn ending(row: &Ending) -> Value {
         "bytes": row.bytes,
         "sha256": row.sha256.as_deref().map(hex),
         "error": row.error,
+        "masked": row.masked,
     })
 }
 

@@ -1,0 +1,161 @@
+//! One exchange with a tool's upstream: the credential drawn for a recorded permit, the request with it,
+//! and the reply without it.
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, Version};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use tgp_policy::Permit;
+use tgp_request::name::Slug;
+use tgp_request::signature::VerifiedRequest;
+use tgp_vault_client::wire::RequestEnvelope;
+
+use super::client::{UpstreamError, Upstreams};
+use super::credential::{Claim, Credential};
+use super::headers;
+use super::mask::{self, Masked};
+use super::needles::Needles;
+use crate::admission::Recorded;
+use crate::gateway::Gateway;
+use crate::refusal::{Code, Refusal};
+use crate::store::agent::Agent;
+use crate::verify::tools::ReadyTool;
+
+/// What is asked of the tool, as it was signed.
+pub struct Target<'a> {
+    pub method: &'a Method,
+    /// Below the tool's prefix: empty, or begins with a slash.
+    pub rest: &'a str,
+    pub query: Option<&'a str>,
+}
+
+/// Sends the request with the credential in it; the reply comes back without.
+pub async fn send(
+    upstreams: &Upstreams,
+    credential: Credential,
+    tool: &ReadyTool,
+    target: Target<'_>,
+    received: &HeaderMap,
+    content: Bytes,
+) -> Result<Response<Masked<Incoming>>, Refusal> {
+    let (request, needles) = forward(credential, tool, target, received, content)?;
+    let sent = upstreams.send(request, tool.reach).await;
+    reply(sent.map_err(|error| unreachable_upstream(&error))?, needles)
+}
+
+/// The reply as the agent may have it.
+fn reply(reply: Response<Incoming>, needles: Option<Needles>) -> Result<Response<Masked<Incoming>>, Refusal> {
+    let (parts, body) = reply.into_parts();
+    if parts.status.is_informational() {
+        return Err(Refusal::new(Code::UpstreamBroken, "the tool changed protocols, which nobody asked for"));
+    }
+    if needles.is_some() && !body.is_end_stream() && mask::is_coded(&parts.headers) {
+        let detail = "the tool compressed its reply, which it was asked not to: what cannot be read is not passed on";
+        return Err(Refusal::new(Code::UpstreamBroken, detail));
+    }
+    let mut body = Masked::new(body, needles, &parts.headers);
+    let mut response = Response::new(());
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = headers::downstream(parts.headers);
+    body.mask_head(response.headers_mut());
+    let (head, ()) = response.into_parts();
+    Ok(Response::from_parts(head, body))
+}
+
+/// Origins are signed with the credential: a tool without one has nowhere to go.
+pub fn no_credential(slug: &Slug) -> Refusal {
+    Refusal::new(
+        Code::UpstreamRefused,
+        format!("{slug} has no credential yet; an operator sets one, of kind none if need be"),
+    )
+}
+
+pub async fn draw(
+    gateway: &Gateway,
+    permit: Recorded<Permit>,
+    agent: &Agent,
+    tool: &ReadyTool,
+    request: &VerifiedRequest,
+    headers: &HeaderMap,
+) -> Result<Credential, Refusal> {
+    let sealed = tool.tool.credential.as_ref().ok_or_else(|| no_credential(&tool.slug))?;
+    let record = agent.record.as_deref().ok_or_else(|| Refusal::internal(&"an active agent without a record"))?;
+    let envelope = RequestEnvelope {
+        method: request.method().to_owned(),
+        target_uri: request.target_uri().to_owned(),
+        headers: signed_fields(headers),
+        body: Vec::new(),
+    };
+    let claim = Claim { agent_record: record, credential_record: &sealed.record, request: &envelope };
+    Credential::release(&gateway.vault, permit, claim).await
+}
+
+/// The signature's own fields and those that it names.
+pub fn signed_fields(headers: &HeaderMap) -> Vec<(String, String)> {
+    const ALWAYS: &[&str] = &["signature", "signature-input", "authorization", "content-digest", "content-type"];
+    let inputs: Vec<&str> = headers.get_all("signature-input").iter().filter_map(|value| value.to_str().ok()).collect();
+    let named =
+        |name: &str| ALWAYS.contains(&name) || inputs.iter().any(|input| input.contains(&format!("\"{name}\"")));
+    headers
+        .iter()
+        .filter(|(name, _)| named(name.as_str()))
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect()
+}
+
+/// The request that the tool will see, and what must not come back.
+fn forward(
+    credential: Credential,
+    tool: &ReadyTool,
+    target: Target<'_>,
+    received: &HeaderMap,
+    content: Bytes,
+) -> Result<(Request<Full<Bytes>>, Option<Needles>), Refusal> {
+    let uri = tool.upstream.uri(target.rest, target.query).map_err(|error| Refusal::internal(&error))?;
+    let mut fields = headers::upstream(received, credential.field()?.as_ref());
+    // RFC 9110 §7.6.3: an HTTP-to-HTTP gateway names itself to the upstream.
+    fields.insert(HeaderName::from_static("via"), HeaderValue::from_static("1.1 tgp"));
+    let needles = credential.inject(&tool.upstream, &mut fields)?;
+    let mut request = Request::new(Full::new(content));
+    *request.method_mut() = target.method.clone();
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = fields;
+    Ok((request, needles))
+}
+
+fn unreachable_upstream(error: &UpstreamError) -> Refusal {
+    // The address is sealed: the caller learns what happened, the log learns where.
+    tracing::warn!(%error, "the upstream did not answer");
+    match error {
+        UpstreamError::Guard(_) => {
+            Refusal::new(Code::UpstreamRefused, "the tool's address is not one that this gateway connects to")
+        }
+        UpstreamError::Connect(_) => Refusal::new(Code::UpstreamRefused, "the tool takes no connection"),
+        UpstreamError::Broken(_) => Refusal::new(Code::UpstreamBroken, "the tool broke off before it answered"),
+        UpstreamError::Timeout => Refusal::new(Code::UpstreamTimeout, "the tool did not answer in time"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vault_sees_the_signed_fields_and_no_others() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("signature-input", "sig=(\"@method\" \"x-signed\");created=1"),
+            ("signature", "sig=:AA==:"),
+            ("authorization", "Bearer t"),
+            ("x-signed", "1"),
+            ("x-unsigned", "2"),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let mut names: Vec<_> = signed_fields(&headers).into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        assert_eq!(names, ["authorization", "signature", "signature-input", "x-signed"]);
+    }
+}
