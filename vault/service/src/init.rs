@@ -106,11 +106,7 @@ pub fn init(options: InitOptions) -> Result<InitReport, VaultError> {
         ca_pem: authority.pem(),
         server_chain_pem: server.chain,
         pins: keys.pins().to_vec(),
-        floors: Default::default(),
-        spent: Default::default(),
         forgotten_until: 0,
-        enrolments: Default::default(),
-        enrolled: Default::default(),
         horizon: 0,
     };
     let report = InitReport {
