@@ -84,8 +84,9 @@ pub fn init(options: InitOptions) -> Result<InitReport, VaultError> {
     }
     let now = Clock::shifted(0).now();
     let token = Token::open(&token)?;
-    token.dangerous_provision()?;
     let mut session = token.session()?;
+    session.self_test()?;
+    token.dangerous_provision()?;
     let keys = KeyRing::find(&mut session)?;
 
     let serial = || crate::random::octets().map_err(VaultError::system("random octets"));

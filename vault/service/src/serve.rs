@@ -58,7 +58,13 @@ pub fn serve(options: ServeOptions) -> Result<(), VaultError> {
     let bound = socket::bind(&socket, socket_group)?;
     let signals = stop_on_signals(&stop)?;
     tracing::info!(socket = %socket.display(), "the vault serves");
-    let served = socket::serve(&bound, &vault, &allowed_uids, &stop);
+    let served = std::thread::scope(|scope| {
+        let supervisor = std::thread::Builder::new().name("vault-token".into());
+        supervisor.spawn_scoped(scope, || vault.recovery.supervise(&vault))?;
+        let served = socket::serve(&bound, &vault, &allowed_uids, &stop);
+        vault.recovery.stop();
+        served
+    });
     signals.close();
     served.map_err(VaultError::system("serve"))
 }
@@ -69,6 +75,7 @@ fn open(token: Token, state: PathBuf, clock: Clock, single_domain: bool) -> Resu
     }
     // Connections have sessions of their own; this one ends here.
     let mut session = token.session()?;
+    session.self_test()?;
     let keys = KeyRing::find(&mut session)?;
     let state = StateStore::open(state, keys.state_mac.clone(), &mut session)?;
     let in_force = state.current();
