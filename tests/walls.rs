@@ -147,20 +147,23 @@ fn status_codes_are_named_only_where_http_is_spoken() {
     }
 }
 
-/// `` `test: name` `` in SECURITY.md is a promise that this test exists.
+/// `` `test: name` `` in SECURITY.md and in docs/RESULTS.md is a promise that this test exists.
 #[test]
 fn every_test_that_security_md_names_exists() {
     let root = env!("CARGO_MANIFEST_DIR");
     let claims = std::fs::read_to_string(format!("{root}/SECURITY.md")).expect("SECURITY.md");
     let code: String =
         ["attest", "vault", "src", "sdk", "tests"].iter().flat_map(|f| sources(f)).map(|(_, text)| text).collect();
-    let names: Vec<&str> =
-        claims.split("`test: ").skip(1).map(|rest| rest.split('`').next().expect("closed")).collect();
-    assert!(names.len() >= 25, "only {} claims name a test", names.len());
-    for name in names {
-        let plain = code.contains(&format!("fn {name}("));
-        let row = code.contains(&format!("\"{name}\""));
-        assert!(plain || row, "SECURITY.md names `{name}`, which is not there");
+    let results = std::fs::read_to_string(format!("{root}/docs/RESULTS.md")).expect("RESULTS.md");
+    for (page, text, least) in [("SECURITY.md", claims, 25), ("docs/RESULTS.md", results, 25)] {
+        let names: Vec<&str> =
+            text.split("`test: ").skip(1).map(|rest| rest.split('`').next().expect("closed")).collect();
+        assert!(names.len() >= least, "only {} places of {page} name a test", names.len());
+        for name in names {
+            let plain = code.contains(&format!("fn {name}("));
+            let row = code.contains(&format!("\"{name}\""));
+            assert!(plain || row, "{page} names `{name}`, which is not there");
+        }
     }
 }
 

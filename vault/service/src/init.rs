@@ -109,6 +109,7 @@ pub fn init(options: InitOptions) -> Result<InitReport, VaultError> {
         pins: keys.pins().to_vec(),
         forgotten_until: 0,
         horizon: 0,
+        mark: Default::default(),
     };
     let report = InitReport {
         deployment: state.deployment.clone(),

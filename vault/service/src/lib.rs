@@ -17,6 +17,7 @@ mod envelope;
 mod failure;
 mod init;
 mod keyring;
+mod mark;
 mod memory;
 mod operation;
 mod proofs;

@@ -23,6 +23,11 @@ use crate::state::{StateError, StateStore};
 use crate::token_cache::TokenCache;
 use crate::vault::Vault;
 
+/// See random(4).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// A start waits so long rather than refuse.
+const SHORT_S: i64 = 1;
+
 /// How a vault is run.
 pub struct ServeOptions {
     /// The token that `init` provisioned.
@@ -85,12 +90,20 @@ fn open(token: Token, state: PathBuf, clock: Clock, single_domain: bool) -> Resu
         return Err(VaultError::Configuration("the CA's certificate is not for its key".into()));
     }
     let started = clock.now();
-    // Proofs of this second may have been seen by a vault that ran before: they are refused. It is
-    // over before anyone is let in, so that no agent meets that refusal for nothing.
-    while clock.now() == started {
+    let boot = std::fs::read_to_string(BOOT_ID).map_err(VaultError::system(BOOT_ID))?;
+    let boot = boot.trim().to_owned();
+    // Proofs of this second may have been seen by a vault that ran before: they are refused. And all that
+    // were made while it ran, though the clock was set back since.
+    let seen_until = started.max(in_force.state.mark.latest(&clock.mark(&boot)));
+    if seen_until > started + SHORT_S {
+        let seconds = seen_until - started;
+        tracing::warn!(seconds, "the clock stands behind what a vault before this one saw; proofs are refused so long");
+    }
+    // It is over before anyone is let in, so that no agent meets that refusal for nothing.
+    while clock.now() <= seen_until.min(started + SHORT_S) {
         std::thread::sleep(Duration::from_millis(10));
     }
-    let horizon = started.max(in_force.state.horizon);
+    let horizon = seen_until.max(in_force.state.horizon);
     drop(in_force);
     Ok(Vault {
         token_keys: keys.token_keys(),
@@ -103,6 +116,7 @@ fn open(token: Token, state: PathBuf, clock: Clock, single_domain: bool) -> Resu
         counters: Counters::new(),
         clock,
         started,
+        boot,
         single_domain,
         recovery: Recovery::of(token),
     })

@@ -33,6 +33,8 @@ pub(crate) struct Vault {
     pub counters: Counters,
     pub clock: Clock,
     pub started: i64,
+    /// The kernel's id of this boot.
+    pub boot: String,
     /// Whether a gateway may run as the vault's own user.
     pub single_domain: bool,
     pub recovery: Recovery,
@@ -106,13 +108,22 @@ impl Vault {
 impl Worker<'_> {
     /// Spends a verified proof: it is new, and stays spent over a restart.
     pub(crate) fn spend_proof(&mut self, proof: &Proof<'_>, now: i64) -> Result<(), Failure> {
-        let persisted = self.vault.state.current().state.horizon;
-        if let Some(horizon) = Proofs::horizon_for(proof.created, now, persisted) {
-            let raise = |act: &mut Act<'_>| {
-                act.raise_horizon(horizon);
+        // Nothing is written for one that is refused.
+        self.vault.proofs().check_age(proof)?;
+        let in_force = self.vault.state.current();
+        let horizon = Proofs::horizon_for(proof.created, now, in_force.state.horizon);
+        let moment = self.vault.clock.mark(&self.vault.boot);
+        let marked = in_force.state.mark.covers(&moment);
+        drop(in_force);
+        if horizon.is_some() || !marked {
+            let remember = |act: &mut Act<'_>| {
+                if let Some(horizon) = horizon {
+                    act.raise_horizon(horizon);
+                }
+                act.set_mark(moment);
                 Ok(())
             };
-            self.vault.state.commit(&mut self.session, now, raise)?;
+            self.vault.state.commit(&mut self.session, now, remember)?;
         }
         self.vault.proofs().spend(proof, now)
     }

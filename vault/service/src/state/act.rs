@@ -6,6 +6,7 @@ use tgp_vault_client::wire::{Refusal, RefusalCode};
 use uuid::Uuid;
 
 use super::tables::{Enrolment, State, Tables};
+use crate::mark::Mark;
 use crate::record::kind_text;
 
 /// What an act changes.
@@ -16,6 +17,7 @@ pub(super) enum Change {
     Floor { kind: RecordKind, tenant: Uuid, id: String, floor: u32 },
     Enrolled { agent: Uuid, enrolment: Enrolment },
     Horizon { horizon: i64 },
+    Mark { mark: Mark },
     Roster { roster: RosterDoc },
     ServerChain { pem: String },
 }
@@ -39,6 +41,7 @@ impl Entry {
         for change in &self.changes {
             match change {
                 Change::Horizon { horizon } => state.horizon = state.horizon.max(*horizon),
+                Change::Mark { mark } => state.mark.clone_from(mark),
                 Change::Roster { roster } => state.roster.clone_from(roster),
                 Change::ServerChain { pem } => state.server_chain_pem.clone_from(pem),
                 Change::Spent { .. } | Change::Floor { .. } | Change::Enrolled { .. } => {}
@@ -57,7 +60,7 @@ impl Entry {
                     tables.enrolled.insert(agent);
                     tables.enrolments.insert(agent, enrolment);
                 }
-                Change::Horizon { .. } | Change::Roster { .. } | Change::ServerChain { .. } => {}
+                Change::Horizon { .. } | Change::Mark { .. } | Change::Roster { .. } | Change::ServerChain { .. } => {}
             }
         }
     }
@@ -145,6 +148,10 @@ impl<'s> Act<'s> {
         if horizon > self.before.horizon {
             self.changes.push(Change::Horizon { horizon });
         }
+    }
+
+    pub(crate) fn set_mark(&mut self, mark: Mark) {
+        self.changes.push(Change::Mark { mark });
     }
 
     pub(crate) fn set_roster(&mut self, roster: RosterDoc) {

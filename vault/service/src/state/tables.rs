@@ -12,6 +12,7 @@ use tgp_authority::{RecordKind, RosterDoc};
 use tgp_vault_client::wire::{Refusal, RefusalCode};
 use uuid::Uuid;
 
+use crate::mark::Mark;
 use crate::record::kind_text;
 
 /// A record whose floor is not written down has this one.
@@ -34,6 +35,9 @@ pub(crate) struct State {
     pub forgotten_until: i64,
     /// Proofs created by then are refused after a restart.
     pub horizon: i64,
+    /// How far the clock had come.
+    #[serde(default)]
+    pub mark: Mark,
 }
 
 /// A key of the token, as it was when it was made.

@@ -127,6 +127,7 @@ fn first() -> State {
         pins: Vec::new(),
         forgotten_until: 0,
         horizon: 0,
+        mark: Default::default(),
     }
 }
 
