@@ -7,7 +7,7 @@ use tgp_token::softhsm::{self, NewToken};
 use tgp_token::{KeyOps, KeyRef, Role, Token, TokenConfig, TokenError, TokenSession};
 use uuid::Uuid;
 
-use super::{State, StateError, StateStore, StateToken};
+use super::{Enrolment, State, StateError, StateStore, StateToken};
 use crate::VaultError;
 use crate::failure::Failure;
 
@@ -111,6 +111,15 @@ impl Scene {
         self.token.refuses_versions = false;
         (self.file(), settled)
     }
+}
+
+fn used() -> Enrolment {
+    Enrolment { invitation: [1; 32], identity_key: [2; 32], tls_key: [3; 32], first_use: 1000, forget_after: 1_000_000 }
+}
+
+fn thread_cpu_us() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1000
 }
 
 fn first() -> State {
@@ -274,6 +283,52 @@ alone! {
             let floor = store.tables().floor(RecordKind::Grant, tenant, &id(n));
             assert_eq!(floor, n + 1);
         }
+    }
+
+    fn an_act_costs_the_same_with_a_hundred_agents_and_with_ten_thousand(scene) {
+        const MANY: u128 = 10_000;
+        let store = scene.create();
+        let tenant = Uuid::from_u128(7);
+        let grant = |n: u128| Uuid::from_u128(1 << 64 | n).to_string();
+        let populate = |scene: &mut Scene, agents: std::ops::Range<u128>| {
+            store.commit(&mut scene.token, 1000, |act| {
+                agents.into_iter().try_for_each(|n| {
+                    act.enrol(Uuid::from_u128(n), used());
+                    Ok(act.supersede(RecordKind::Grant, tenant, &grant(n), 1)?)
+                })
+            }).expect("done");
+        };
+        let length = |scene: &Scene| std::fs::metadata(&scene.path).expect("a file").len();
+        // One act as operators give them, and the octets that it wrote and the CPU that it took.
+        let measure = |scene: &mut Scene, from: u128| {
+            let (mut octets, mut rewritten, begun) = (0, 0, thread_cpu_us());
+            let acts = 50;
+            for n in from..from + acts {
+                let before = length(scene);
+                store.commit(&mut scene.token, 1000, |act| Ok(act.supersede(RecordKind::Grant, tenant, &grant(n), 1)?))
+                    .expect("done");
+                match length(scene).checked_sub(before) {
+                    Some(grown) => octets = octets.max(grown),
+                    None => rewritten += 1,
+                }
+            }
+            let cpu = (thread_cpu_us() - begun) / i64::try_from(acts).expect("few");
+            println!("{} agents: {octets} octets and {cpu} us of CPU an act", store.tables().enrolled.len());
+            (octets, rewritten)
+        };
+        populate(scene, 0..100);
+        let few = measure(scene, MANY);
+        for begin in (100..MANY).step_by(1000) {
+            populate(scene, begin..MANY.min(begin + 1000));
+        }
+        let many = measure(scene, MANY + 1000);
+        // The version's digits may be one more.
+        assert!(many.0 <= few.0 + 8 && few.0 < 400 && many.1 <= 1, "{few:?} {many:?}");
+        drop(store);
+        let store = scene.open().expect("opens");
+        assert_eq!(store.tables().enrolled.len() as u128, MANY);
+        assert!(store.tables().was_enrolled(Uuid::from_u128(MANY - 1)));
+        assert_eq!(store.tables().floor(RecordKind::Grant, tenant, &grant(MANY + 1049)), 1);
     }
 
     fn a_crash_while_a_snapshot_is_written_leaves_the_old_file_or_the_new(scene) {
