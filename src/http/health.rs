@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
-use tgp_vault_client::wire::Health;
+use tgp_vault_client::wire::{Count, Health, HealthReport};
 
 use super::answer::{content, json as answer_json};
 use super::listen::{Answer, Connection};
@@ -65,10 +65,21 @@ impl HealthRoutes {
     }
 
     async fn metrics(&self) -> Response<Body> {
-        let calls = match self.gateway.vault.ask(Health {}).await {
-            Ok(report) => report.calls.into_iter().map(|count| (count.op, count.ok, count.refused)).collect(),
-            Err(_) => Vec::new(),
-        };
-        content(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.text(&calls))
+        let report = self.gateway.vault.ask(Health {}).await.ok();
+        let calls = report.iter().flat_map(|report| &report.calls);
+        let calls: Vec<_> = calls.map(|count| (count.op.clone(), count.ok, count.refused)).collect();
+        let text = self.metrics.text(&calls) + &report.map_or_else(String::new, |report| vault_counters(&report));
+        content(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
     }
+}
+
+/// What the vault counts beside its calls.
+fn vault_counters(report: &HealthReport) -> String {
+    let rows = |name: &str, label: &str, counts: &[Count]| -> String {
+        let row = |Count { name: value, count }: &Count| format!("{name}{{{label}=\"{value}\"}} {count}\n");
+        format!("# TYPE {name} counter\n{}", counts.iter().map(row).collect::<String>())
+    };
+    rows("tgp_vault_refusals_total", "code", &report.refusals)
+        + &rows("tgp_vault_connections_total", "met", &report.connections)
+        + &format!("# TYPE tgp_vault_token_logins_total counter\ntgp_vault_token_logins_total {}\n", report.logins)
 }

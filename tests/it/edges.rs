@@ -336,3 +336,34 @@ fn a_database_that_is_gone_forwards_nothing() {
     reply.refused(503, "store-unavailable");
     assert_eq!(deployment.stack.tool().journal().len(), before);
 }
+
+#[test]
+fn readiness_is_red_while_the_token_is_away_and_green_by_itself_when_it_is_back() {
+    let deployment = Deployment::start();
+    let health = |path: &str| {
+        let mut stream =
+            std::net::TcpStream::connect(("127.0.0.1", deployment.stack.ports().health)).expect("connected");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("asked");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("an answer");
+        reply
+    };
+    let until = |status: &str| {
+        let patience = Instant::now();
+        while !health("/health/ready").starts_with(&format!("HTTP/1.1 {status}")) {
+            assert!(patience.elapsed() < Duration::from_secs(30), "{}", health("/health/ready"));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    until("200");
+    assert!(health("/metrics").contains("tgp_vault_token_logins_total 1\n"));
+    let (tokens, gone) = (deployment.path("d/token"), deployment.path("d/gone"));
+    std::fs::rename(&tokens, &gone).expect("taken away");
+    until("503");
+    std::fs::rename(&gone, &tokens).expect("put back");
+    until("200");
+    let metrics = health("/metrics");
+    assert!(metrics.contains("tgp_vault_token_logins_total 2\n"), "{metrics}");
+    assert!(metrics.contains("tgp_vault_connections_total{met=\"turned-away-full\"} 0\n"), "{metrics}");
+}

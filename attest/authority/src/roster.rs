@@ -39,7 +39,8 @@ pub struct RosterDoc {
     pub created: i64,
     /// The operators; 1 to 256.
     pub operators: Vec<Operator>,
-    /// How many persons must sign; 1 where an operation is not named.
+    /// How many persons must sign; 1 where an operation is not named. More than 1 for rosters, revocations and server
+    /// certificates only: everything else is one person's statement.
     pub quorum: BTreeMap<Op, u32>,
 }
 
@@ -209,6 +210,11 @@ impl RosterDoc {
         require(keys.iter().collect::<BTreeSet<_>>().len() == keys.len(), "a key stands twice")?;
 
         require(quorum.values().all(|count| (1..=MAX_QUORUM).contains(count)), "a quorum must be 1 to 16")?;
+        // Each of these is one statement by one person: a quorum would be a promise that nothing keeps.
+        let alone = [Op::Invite, Op::Grant, Op::Credential, Op::CertifyOperator, Op::NewDek];
+        if let Some(op) = alone.into_iter().find(|op| self.quorum(*op) > 1) {
+            return Err(AuthorityError::RosterInvalid(format!("{op} is ordered by one person: it takes no quorum")));
+        }
         // Whoever can't reach the roster's own quorum has locked every door for ever. For the rest the
         // quorum must be reachable by somebody once it is asked for.
         for op in Op::ALL.into_iter().filter(|op| *op == Op::Roster || quorum.contains_key(op)) {

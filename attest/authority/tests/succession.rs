@@ -169,6 +169,27 @@ fn a_roster_that_breaks_a_rule_may_not_follow() {
 }
 
 #[test]
+fn what_one_statement_orders_takes_no_quorum() {
+    let d = Deployment::new();
+    let plenty = |doc: &mut RosterDoc| {
+        let entry = |n, role| Person::new(n, &[role], Tenants::All).entry();
+        doc.operators.extend((60..62).map(|n| entry(n, Role::Inviter)));
+        doc.operators.extend((62..64).map(|n| entry(n, Role::Granter)));
+    };
+    for op in Op::ALL {
+        let next = d.next(|doc| {
+            plenty(doc);
+            doc.quorum.insert(op, 2);
+        });
+        let several = [Op::Roster, Op::Revoke, Op::CertifyServer].contains(&op);
+        match Roster::try_from(next) {
+            Ok(_) => assert!(several, "{op}"),
+            Err(error) => assert!(!several && error.to_string().contains("takes no quorum"), "{op}: {error}"),
+        }
+    }
+}
+
+#[test]
 fn a_roster_without_its_quorum_may_not_follow() {
     let d = Deployment::new();
     let [one, two, _] = &d.owners;

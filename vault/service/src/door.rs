@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tgp_token::TokenSession;
 use tgp_vault_client::wire::{self, Door, FRAME_LIMIT, HEADER_LEN, HELLO_LEN, Header};
@@ -23,39 +23,66 @@ const FLUSH_AT: usize = 1024 * 1024;
 /// Serves a connection to its end.
 pub(crate) fn serve(vault: &Vault, session: TokenSession, stream: &UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut hello = [0; HELLO_LEN];
-    (&*stream).read_exact(&mut hello)?;
-    let door = wire::decode_hello(&hello).map_err(invalid)?;
     let mut connection = Connection {
         worker: Worker { vault, session },
-        door,
         input: Zeroizing::new(Vec::with_capacity(CHUNK)),
         output: Zeroizing::new(Vec::with_capacity(CHUNK)),
     };
-    let mut waiting_for_rest = true;
+    // Of the hello, or of a frame of which a part is there.
+    let mut begun = Some(Instant::now());
+    let mut timed = false;
+    let mut door = None;
     loop {
-        let partial = !connection.input.is_empty();
-        if partial != waiting_for_rest {
-            stream.set_read_timeout(partial.then_some(PATIENCE))?;
-            waiting_for_rest = partial;
+        match begun {
+            // However many pieces it comes in: a peer that sends one octet now and then gains no time.
+            Some(begun) => stream.set_read_timeout(Some(left(begun)?))?,
+            None if timed => stream.set_read_timeout(None)?,
+            None => {}
         }
+        timed = begun.is_some();
         if !connection.fill(stream)? {
             return Ok(());
         }
-        connection.serve_whole_frames(stream)?;
+        let mut used = 0;
+        if door.is_none() {
+            door = connection.hello()?;
+            used += usize::from(door.is_some());
+        }
+        if let Some(door) = door {
+            used += connection.serve_whole_frames(door, stream)?;
+        }
         connection.flush(stream)?;
+        begun = match connection.input.is_empty() {
+            true if door.is_some() => None,
+            // It goes on with what it began, or began something after what was served.
+            _ => begun.filter(|_| used == 0).or_else(|| Some(Instant::now())),
+        };
+    }
+}
+
+fn left(begun: Instant) -> io::Result<Duration> {
+    let left = PATIENCE.saturating_sub(begun.elapsed());
+    match left.is_zero() {
+        true => Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not finish what it began")),
+        false => Ok(left),
     }
 }
 
 struct Connection<'v> {
     worker: Worker<'v>,
-    door: Door,
     input: Zeroizing<Vec<u8>>,
     output: Zeroizing<Vec<u8>>,
 }
 
 impl Connection<'_> {
+    /// The door that the peer asks for, once it has asked.
+    fn hello(&mut self) -> io::Result<Option<Door>> {
+        let Some(hello) = self.input.first_chunk::<HELLO_LEN>() else { return Ok(None) };
+        let door = wire::decode_hello(hello).map_err(invalid)?;
+        self.input.drain(..HELLO_LEN);
+        Ok(Some(door))
+    }
+
     /// Reads once; false at the end of the stream.
     fn fill(&mut self, mut stream: &UnixStream) -> io::Result<bool> {
         let held = self.input.len();
@@ -75,7 +102,8 @@ impl Connection<'_> {
         }
     }
 
-    fn serve_whole_frames(&mut self, stream: &UnixStream) -> io::Result<()> {
+    /// How many octets of the input that used up.
+    fn serve_whole_frames(&mut self, door: Door, stream: &UnixStream) -> io::Result<usize> {
         let mut used = 0;
         while let Some(header) = Header::parse(&self.input[used..]).map_err(invalid)? {
             let body = used + HEADER_LEN;
@@ -85,7 +113,7 @@ impl Connection<'_> {
                 break;
             };
             let (id, kind) = (header.id, header.kind);
-            operation::serve(&mut self.worker, self.door, (id, kind), body, &mut self.output);
+            operation::serve(&mut self.worker, door, (id, kind), body, &mut self.output);
             used = end;
             if self.output.len() >= FLUSH_AT {
                 self.flush(stream)?;
@@ -93,7 +121,7 @@ impl Connection<'_> {
         }
         self.input[..used].zeroize();
         self.input.drain(..used);
-        Ok(())
+        Ok(used)
     }
 
     fn flush(&mut self, mut stream: &UnixStream) -> io::Result<()> {

@@ -84,8 +84,9 @@ pub fn init(options: InitOptions) -> Result<InitReport, VaultError> {
     }
     let now = Clock::shifted(0).now();
     let token = Token::open(&token)?;
-    token.dangerous_provision()?;
     let mut session = token.session()?;
+    session.self_test()?;
+    token.dangerous_provision()?;
     let keys = KeyRing::find(&mut session)?;
 
     let serial = || crate::random::octets().map_err(VaultError::system("random octets"));
@@ -106,12 +107,9 @@ pub fn init(options: InitOptions) -> Result<InitReport, VaultError> {
         ca_pem: authority.pem(),
         server_chain_pem: server.chain,
         pins: keys.pins().to_vec(),
-        floors: Default::default(),
-        spent: Default::default(),
         forgotten_until: 0,
-        enrolments: Default::default(),
-        enrolled: Default::default(),
         horizon: 0,
+        mark: Default::default(),
     };
     let report = InitReport {
         deployment: state.deployment.clone(),

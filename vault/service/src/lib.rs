@@ -18,6 +18,7 @@ mod envelope;
 mod failure;
 mod init;
 mod keyring;
+mod mark;
 mod memory;
 mod operation;
 mod proofs;

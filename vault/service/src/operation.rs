@@ -30,13 +30,16 @@ pub(crate) use inventory::entries;
 
 /// Serves one frame that came through `door` and appends its reply to `out`.
 pub(crate) fn serve(worker: &mut Worker<'_>, door: Door, (id, kind): (u64, u8), body: &[u8], out: &mut Vec<u8>) {
+    let counters = &worker.vault.counters;
     let Some(op) = Op::from_byte(kind) else {
+        counters.refused(RefusalCode::OperationUnknown);
         let refusal = Refusal::new(RefusalCode::OperationUnknown, "there is no such operation");
         return append(out, id, Status::Refused, &refusal);
     };
     if op.door() != door {
         let text = format!("{} goes through another door", op.as_str());
-        worker.vault.counters.count(op, Ending::Refused);
+        counters.count(op, Ending::Refused);
+        counters.refused(RefusalCode::WrongDoor);
         return append(out, id, Status::Refused, &Refusal::new(RefusalCode::WrongDoor, text));
     }
     let mut frame = Frame { worker, id, body, out };
@@ -91,6 +94,7 @@ impl<'w> Frame<'_, 'w> {
             Err(Failure::Refused(refusal)) => {
                 tracing::info!(op = C::OP.as_str(), code = refusal.code.as_str(), "refused");
                 append(out, id, Status::Refused, &refusal);
+                counters.refused(refusal.code);
                 Ending::Refused
             }
             Err(Failure::Unavailable(what)) => {
@@ -102,7 +106,7 @@ impl<'w> Frame<'_, 'w> {
                 tracing::error!(op = C::OP.as_str(), %error, "the token failed");
                 append(out, id, Status::Unavailable, &error.to_string());
                 if error.token_failed() {
-                    self.worker.vault.recovery.attempt(self.worker.vault, &mut self.worker.session);
+                    self.worker.vault.recovery.look();
                 }
                 Ending::Failed
             }

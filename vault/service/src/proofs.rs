@@ -38,14 +38,20 @@ impl Proofs {
         Proofs { horizon, forgotten_until: i64::MIN, seen: HashSet::new(), by_expiry: BTreeMap::new() }
     }
 
-    /// Spends a proof, whose signature has been verified and whose window has been checked.
-    pub(crate) fn spend(&mut self, proof: &Proof<'_>, now: i64) -> Result<(), Failure> {
+    /// Refuses a proof from before this memory begins.
+    pub(crate) fn check_age(&self, proof: &Proof<'_>) -> Result<(), Failure> {
         if proof.created <= self.horizon {
             return Err(Failure::refused(
                 RefusalCode::SignatureExpired,
                 "it was made before the vault's memory of proofs begins; sign again",
             ));
         }
+        Ok(())
+    }
+
+    /// Spends a proof, whose signature has been verified and whose window has been checked.
+    pub(crate) fn spend(&mut self, proof: &Proof<'_>, now: i64) -> Result<(), Failure> {
+        self.check_age(proof)?;
         self.forget(now);
         if proof.expires <= self.forgotten_until {
             return Err(Failure::refused(RefusalCode::SignatureExpired, "it expired meanwhile; sign again"));

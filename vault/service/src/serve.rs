@@ -25,6 +25,11 @@ use crate::state::{StateError, StateStore};
 use crate::token_cache::TokenCache;
 use crate::vault::Vault;
 
+/// See random(4).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// A start waits so long rather than refuse.
+const SHORT_S: i64 = 1;
+
 /// How a vault is run.
 pub struct ServeOptions {
     /// The token that `init` provisioned.
@@ -64,7 +69,13 @@ pub fn serve(options: ServeOptions) -> Result<(), VaultError> {
     let bound = socket::bind(&socket, socket_group)?;
     let signals = stop_on_signals(&stop)?;
     tracing::info!(socket = %socket.display(), "the vault serves");
-    let served = socket::serve(&bound, &vault, &allowed_uids, &stop);
+    let served = std::thread::scope(|scope| {
+        let supervisor = std::thread::Builder::new().name("vault-token".into());
+        supervisor.spawn_scoped(scope, || vault.recovery.supervise(&vault))?;
+        let served = socket::serve(&bound, &vault, &allowed_uids, &stop);
+        vault.recovery.stop();
+        served
+    });
     signals.close();
     served.map_err(VaultError::system("serve"))
 }
@@ -81,6 +92,7 @@ fn open(
     }
     // Connections have sessions of their own; this one ends here.
     let mut session = token.session()?;
+    session.self_test()?;
     let keys = KeyRing::find(&mut session)?;
     let state = StateStore::open(state, keys.state_mac.clone(), &mut session)?;
     let in_force = state.current();
@@ -90,12 +102,20 @@ fn open(
         return Err(VaultError::Configuration("the CA's certificate is not for its key".into()));
     }
     let started = clock.now();
-    // Proofs of this second may have been seen by a vault that ran before: they are refused. It is
-    // over before anyone is let in, so that no agent meets that refusal for nothing.
-    while clock.now() == started {
+    let boot = std::fs::read_to_string(BOOT_ID).map_err(VaultError::system(BOOT_ID))?;
+    let boot = boot.trim().to_owned();
+    // Proofs of this second may have been seen by a vault that ran before: they are refused. And all that
+    // were made while it ran, though the clock was set back since.
+    let seen_until = started.max(in_force.state.mark.latest(&clock.mark(&boot)));
+    if seen_until > started + SHORT_S {
+        let seconds = seen_until - started;
+        tracing::warn!(seconds, "the clock stands behind what a vault before this one saw; proofs are refused so long");
+    }
+    // It is over before anyone is let in, so that no agent meets that refusal for nothing.
+    while clock.now() <= seen_until.min(started + SHORT_S) {
         std::thread::sleep(Duration::from_millis(10));
     }
-    let horizon = started.max(in_force.state.horizon);
+    let horizon = seen_until.max(in_force.state.horizon);
     drop(in_force);
     Ok(Vault {
         token_keys: keys.token_keys(),
@@ -108,6 +128,7 @@ fn open(
         counters: Counters::new(),
         clock,
         started,
+        boot,
         single_domain,
         confined: confined.to_string(),
         recovery: Recovery::of(token),

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::net::sockopt::socket_peercred;
 
+use crate::counters::{Counters, Met};
 use crate::door;
 use crate::failure::VaultError;
 use crate::vault::Vault;
@@ -109,9 +110,18 @@ pub(crate) fn serve(bound: &Bound, vault: &Vault, allowed: &[u32], stop: &Stop) 
                     continue;
                 }
             };
-            if stop.asked() || !admitted(&stream, allowed) || !live.keep(next, &stream) {
+            if stop.asked() {
                 continue;
             }
+            if !admitted(&stream, allowed) {
+                vault.counters.met(Met::TurnedAwayUser);
+                continue;
+            }
+            if !live.keep(next, &stream) {
+                vault.counters.met(Met::TurnedAwayFull);
+                continue;
+            }
+            vault.counters.met(Met::Admitted);
             let (id, live) = (next, &live);
             next += 1;
             let work = move || {
@@ -119,8 +129,14 @@ pub(crate) fn serve(bound: &Bound, vault: &Vault, allowed: &[u32], stop: &Stop) 
                 let served = std::panic::catch_unwind(AssertUnwindSafe(|| connection(vault, &stream)));
                 match served {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::warn!(%error, "connection closed"),
-                    Err(_) => tracing::error!("a call panicked; its connection is closed"),
+                    Ok(Err(error)) => {
+                        count(&vault.counters, error.kind());
+                        tracing::warn!(%error, "connection closed");
+                    }
+                    Err(_) => {
+                        vault.counters.met(Met::CutPanicked);
+                        tracing::error!("a call panicked; its connection is closed");
+                    }
                 }
                 live.forget(id);
             };
@@ -134,6 +150,15 @@ pub(crate) fn serve(bound: &Bound, vault: &Vault, allowed: &[u32], stop: &Stop) 
     });
     *stop.socket() = None;
     Ok(())
+}
+
+fn count(counters: &Counters, kind: ErrorKind) {
+    counters.met(match kind {
+        ErrorKind::InvalidData => Met::CutMalformed,
+        // A timeout of a socket is reported as the one or the other.
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => Met::CutSlow,
+        _ => Met::Lost,
+    });
 }
 
 fn connection(vault: &Vault, stream: &UnixStream) -> io::Result<()> {

@@ -19,7 +19,7 @@ use crate::keyring::KeyRing;
 use crate::proofs::{Proof, Proofs};
 use crate::record::{Label, Record};
 use crate::recovery::Recovery;
-use crate::state::{InForce, State, StateStore};
+use crate::state::{Act, InForce, StateStore};
 use crate::token_cache::TokenCache;
 
 pub(crate) struct Vault {
@@ -33,6 +33,8 @@ pub(crate) struct Vault {
     pub counters: Counters,
     pub clock: Clock,
     pub started: i64,
+    /// The kernel's id of this boot.
+    pub boot: String,
     /// Whether a gateway may run as the vault's own user.
     pub single_domain: bool,
     /// What the process gave up, in words.
@@ -53,15 +55,15 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// Spends it in the version of the state that carries it out.
-    pub(crate) fn spend(&self, state: &mut State) -> Result<(), Failure> {
-        if state.roster.version != self.roster_version {
+    /// Spends it in the act that carries it out.
+    pub(crate) fn spend(&self, act: &mut Act<'_>) -> Result<(), Failure> {
+        if act.roster_version() != self.roster_version {
             return Err(Failure::refused(
                 RefusalCode::StatementInvalid,
                 "the roster changed while this was being checked; try again",
             ));
         }
-        Ok(state.spend(&self.authorised)?)
+        Ok(act.spend(&self.authorised)?)
     }
 }
 
@@ -83,9 +85,7 @@ impl Vault {
         let dek =
             envelope::dek_id(label.sealed).map_err(|e| Failure::refused(RefusalCode::RecordInvalid, e.to_string()))?;
         let record: R = self.with_dek(dek, label.tenant, Purpose::Record, |key| Ok(label.open(key)?))?;
-        let in_force = self.state.current();
-        let state = &in_force.state;
-        state.check_floor(R::KIND, label.tenant, label.id, label.version)?;
+        self.state.tables().check_floor(R::KIND, label.tenant, label.id, label.version)?;
         Ok(record)
     }
 
@@ -110,13 +110,22 @@ impl Vault {
 impl Worker<'_> {
     /// Spends a verified proof: it is new, and stays spent over a restart.
     pub(crate) fn spend_proof(&mut self, proof: &Proof<'_>, now: i64) -> Result<(), Failure> {
-        let persisted = self.vault.state.current().state.horizon;
-        if let Some(horizon) = Proofs::horizon_for(proof.created, now, persisted) {
-            let raise = |state: &mut State| {
-                state.horizon = state.horizon.max(horizon);
+        // Nothing is written for one that is refused.
+        self.vault.proofs().check_age(proof)?;
+        let in_force = self.vault.state.current();
+        let horizon = Proofs::horizon_for(proof.created, now, in_force.state.horizon);
+        let moment = self.vault.clock.mark(&self.vault.boot);
+        let marked = in_force.state.mark.covers(&moment);
+        drop(in_force);
+        if horizon.is_some() || !marked {
+            let remember = |act: &mut Act<'_>| {
+                if let Some(horizon) = horizon {
+                    act.raise_horizon(horizon);
+                }
+                act.set_mark(moment);
                 Ok(())
             };
-            self.vault.state.commit(&mut self.session, now, raise)?;
+            self.vault.state.commit(&mut self.session, now, remember)?;
         }
         self.vault.proofs().spend(proof, now)
     }

@@ -37,6 +37,9 @@ pub enum TokenError {
     /// The token made a key otherwise than asked.
     #[error("{label}: {attribute} is {found}, not {expected}")]
     Attribute { label: String, attribute: &'static str, expected: bool, found: String },
+    /// The token does what it must not, so that its keys' attributes are no evidence.
+    #[error("the token failed its self-test: {what}")]
+    SelfTest { what: &'static str },
     /// The key answers, and not as the pinned one does.
     #[error("{label} is not the key that was pinned")]
     KeyChanged { label: String },
@@ -103,6 +106,7 @@ impl TokenError {
             | TokenError::LabelTaken { .. }
             | TokenError::Attribute { .. }
             | TokenError::KeyChanged { .. }
+            | TokenError::SelfTest { .. }
             | TokenError::Ambiguous { .. }
             | TokenError::AlreadyOpen => false,
         }

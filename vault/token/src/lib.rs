@@ -21,6 +21,7 @@ mod object;
 mod ops;
 mod pin;
 mod provision;
+mod self_test;
 mod session;
 pub mod softhsm;
 mod start;

@@ -1,6 +1,7 @@
 //! The token: opened once per process, logged in to once, and brought back when it was away.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use cryptoki::context::Pkcs11;
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     info: TokenInfo,
     state: RwLock<State>,
     seats: Mutex<Vec<Weak<Seat>>>,
+    /// Counts C_Login, whatever the token answered.
+    logins: AtomicU64,
     _process: Process,
 }
 
@@ -87,9 +90,12 @@ impl Token {
             pin: config.pin.clone(),
             start_lock: config.start_lock.clone(),
         };
-        let (connection, info) = Connection::start(&config, None)?;
+        let logins = AtomicU64::new(0);
+        let (connection, info) = Connection::start(&config, None, &logins)?;
         let state = RwLock::new(State { connection: Ok(connection), generation: 1 });
-        Ok(Self { shared: Arc::new(Shared { config, info, state, seats: Mutex::default(), _process: process }) })
+        Ok(Self {
+            shared: Arc::new(Shared { config, info, state, seats: Mutex::default(), logins, _process: process }),
+        })
     }
 
     /// What the token said of itself when it was opened.
@@ -108,6 +114,11 @@ impl Token {
     /// How often the module was started: what [`Token::recover`] wants to know of a failure.
     pub fn generation(&self) -> u64 {
         self.shared.state().generation
+    }
+
+    /// How often a PIN was given to the token.
+    pub fn logins(&self) -> u64 {
+        self.shared.logins.load(Relaxed)
     }
 
     /// Starts the module anew: waits for running operations, drops every session, finalises,
@@ -153,7 +164,7 @@ impl Shared {
             connection.stop();
         }
         state.generation += 1;
-        match Connection::start(&self.config, Some(&self.info.serial)) {
+        match Connection::start(&self.config, Some(&self.info.serial), &self.logins) {
             Ok((connection, _)) => {
                 state.connection = Ok(connection);
                 Ok(())
@@ -194,10 +205,10 @@ impl State {
 impl Connection {
     /// All of it under the lock: a login writes the token's flags, and for that moment SoftHSM answers
     /// C_GetTokenInfo of another process with CKR_GENERAL_ERROR.
-    fn start(config: &TokenConfig, serial: Option<&str>) -> Result<(Self, TokenInfo), TokenError> {
+    fn start(config: &TokenConfig, serial: Option<&str>, logins: &AtomicU64) -> Result<(Self, TokenInfo), TokenError> {
         let _lock = StartLock::acquire(&config.start_lock)?;
         let context = context::initialise(&config.module)?;
-        let started = Self::log_in(&context, config, serial).and_then(|connection| {
+        let started = Self::log_in(&context, config, serial, logins).and_then(|connection| {
             let info = connection.info()?;
             Ok((connection, info))
         });
@@ -208,9 +219,15 @@ impl Connection {
         })
     }
 
-    fn log_in(context: &Pkcs11, config: &TokenConfig, serial: Option<&str>) -> Result<Self, TokenError> {
+    fn log_in(
+        context: &Pkcs11,
+        config: &TokenConfig,
+        serial: Option<&str>,
+        logins: &AtomicU64,
+    ) -> Result<Self, TokenError> {
         let slot = context::slot(context, &config.module, &config.label, serial)?;
         let guard = context.open_rw_session(slot)?;
+        logins.fetch_add(1, Relaxed);
         match guard.login(UserType::User, Some(&config.pin)) {
             Ok(()) => Ok(Self { guard: Mutex::new(guard), context: context.clone(), slot }),
             Err(Error::Pkcs11(

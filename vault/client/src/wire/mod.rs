@@ -30,7 +30,7 @@ pub use operator::{
     SetGrant, SetRoster,
 };
 pub use process::{
-    Attribute, CallCount, Describe, Description, Health, HealthReport, Inventory, KeyEntry, Mode, TlsSign,
+    Attribute, CallCount, Count, Describe, Description, Health, HealthReport, Inventory, KeyEntry, Mode, TlsSign,
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use secret::WireSecret;

@@ -109,12 +109,20 @@ pub struct HealthReport {
     pub mode: Mode,
     /// Calls since the start.
     pub calls: Vec<CallCount>,
+    /// Refused calls since the start, by the code of the refusal.
+    pub refusals: Vec<Count>,
+    /// What became of connections since the start.
+    pub connections: Vec<Count>,
     /// Version of the state file.
     pub state_version: u64,
     /// How memory that holds keys is kept from disk.
     pub memory: String,
     /// What the process gave up, and what of it this kernel does not know.
     pub sandbox: String,
+    /// How often the token was given a PIN since the start: once, and once for each recovery.
+    pub logins: u64,
+    /// How often the token's module was started, also where the token was not there.
+    pub token_starts: u64,
 }
 
 /// Calls of one operation.
@@ -128,6 +136,15 @@ pub struct CallCount {
     pub refused: u64,
     /// Not possible: token away, or a key to load first.
     pub failed: u64,
+}
+
+/// How often something happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// What.
+    pub name: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// Whether the claims about a conquered gateway apply.

@@ -28,7 +28,7 @@ pub(super) fn certify_operator(
     let spki = CertificateRequest::parse(csr)?.key().to_spki_der();
     let trust_domain = vault.state.current().roster.doc().trust_domain.clone();
     let id = SpiffeId::operator(trust_domain, *operator);
-    vault.state.commit(&mut worker.session, now, |state| order.spend(state))?;
+    vault.state.commit(&mut worker.session, now, |act| order.spend(act))?;
     issue(worker, &Subject::Client(&id), &spki, now)
 }
 
@@ -41,9 +41,9 @@ pub(super) fn certify_server(worker: &mut Worker<'_>, call: CertifyServer, now: 
     };
     let subject = Subject::Server(&names.names);
     let certificate = issue(worker, &subject, &vault.keys.server_spki, now)?;
-    vault.state.commit(&mut worker.session, now, |state| {
-        order.spend(state)?;
-        state.server_chain_pem.clone_from(&certificate.chain);
+    vault.state.commit(&mut worker.session, now, |act| {
+        order.spend(act)?;
+        act.set_server_chain(certificate.chain.clone());
         Ok(())
     })?;
     Ok(certificate)

@@ -45,9 +45,9 @@ pub(super) fn set_credential(
     let fresh = Fresh::random()?;
     let sealed = vault.with_dek(dek, tenant, Purpose::Record, |key| Ok(record::seal(key, dek, fresh, &record)))?;
     let id = record.tool.as_str();
-    vault.state.commit(&mut worker.session, now, |state| {
-        order.spend(state)?;
-        Ok(state.supersede(RecordKind::Credential, tenant, id, version)?)
+    vault.state.commit(&mut worker.session, now, |act| {
+        order.spend(act)?;
+        Ok(act.supersede(RecordKind::Credential, tenant, id, version)?)
     })?;
     Ok(SealedCredential {
         record: sealed,

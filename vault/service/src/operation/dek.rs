@@ -21,7 +21,7 @@ pub(super) fn new_dek(worker: &mut Worker<'_>, call: NewDek, now: i64) -> Result
     // Of the token and the kernel, mixed: either alone would do.
     let mut key = Zeroizing::new([0; 32]);
     worker.session.random(&mut *key)?;
-    vault.state.commit(&mut worker.session, now, |state| order.spend(state))?;
+    vault.state.commit(&mut worker.session, now, |act| order.spend(act))?;
     let deployment = &vault.state.current().state.deployment;
     let (kek, version) = (&vault.keys.kek, vault.keys.current_kek);
     let for_whom = (tenant, purpose);

@@ -19,11 +19,10 @@ use zeroize::Zeroizing;
 
 use super::mint::{master_key_input, method_text};
 use super::renew::{expect_target, issue_to_agent, malformed};
-use crate::certificate::hex;
 use crate::envelope::Fresh;
 use crate::failure::Failure;
 use crate::record::{self, AgentRecord};
-use crate::state::{Enrolment, State};
+use crate::state::{Act, Enrolment};
 use crate::vault::{Worker, headers, proof_of};
 
 /// How long an enrolment may be repeated.
@@ -41,9 +40,9 @@ pub(super) fn enrol(worker: &mut Worker<'_>, call: Enrol, now: i64) -> Result<En
 
     let invitation_sha256 = signed.digest().map_err(|e| unknown(&e.to_string()))?;
     let use_now = Enrolment {
-        invitation: URL_SAFE_NO_PAD.encode(invitation_sha256),
-        keyid: proof.identity.keyid().to_owned(),
-        tls_key: hex(&Sha256::digest(&proof.spki)),
+        invitation: invitation_sha256,
+        identity_key: Sha256::digest(proof.identity.keyid()).into(),
+        tls_key: Sha256::digest(&proof.spki).into(),
         first_use: now,
         forget_after: signed.statement.not_after.saturating_add(REPEAT_S),
     };
@@ -54,7 +53,7 @@ pub(super) fn enrol(worker: &mut Worker<'_>, call: Enrol, now: i64) -> Result<En
     worker.spend_proof(&proof_of!(proof.by_code), now)?;
     if !repeated {
         let vault = worker.vault;
-        vault.state.commit(&mut worker.session, now, |state| first_use(state, &invite, use_now))?;
+        vault.state.commit(&mut worker.session, now, |act| first_use(act, &invite, use_now))?;
     }
 
     let agent = AgentRecord {
@@ -143,8 +142,11 @@ fn check_invitation(
 ) -> Result<bool, Failure> {
     let in_force = worker.vault.state.current();
     let state = &in_force.state;
-    let known = state.enrolments.get(&invite.agent);
-    let same = known.filter(|known| known.invitation == use_now.invitation);
+    let (known, was_enrolled) = {
+        let tables = worker.vault.state.tables();
+        (tables.enrolment(invite.agent, state.forgotten_until).cloned(), tables.was_enrolled(invite.agent))
+    };
+    let same = known.as_ref().filter(|known| known.invitation == use_now.invitation);
     // A used invitation is judged as of its first use; it was good then.
     let (as_of, since) = match same {
         Some(known) => (known.first_use, 0),
@@ -156,11 +158,12 @@ fn check_invitation(
             other => unknown(&other.to_string()),
         },
     )?;
-    state.check_floor(RecordKind::Agent, invite.tenant, &invite.agent.to_string(), FIRST)?;
+    let id = invite.agent.to_string();
+    worker.vault.state.tables().check_floor(RecordKind::Agent, invite.tenant, &id, FIRST)?;
     match known {
-        Some(known) if repeats(known, use_now) => Ok(true),
+        Some(known) if repeats(&known, use_now) => Ok(true),
         Some(_) => Err(used()),
-        None if state.enrolled.contains(&invite.agent) => Err(used()),
+        None if was_enrolled => Err(used()),
         None if now >= invite.not_after => Err(expired()),
         None => Ok(false),
     }
@@ -168,9 +171,9 @@ fn check_invitation(
 
 fn repeats(known: &Enrolment, use_now: &Enrolment) -> bool {
     // Destructured whole: whatever an enrolment comes to remember must be decided on here.
-    let Enrolment { invitation, keyid, tls_key, first_use, forget_after: _ } = known;
+    let Enrolment { invitation, identity_key, tls_key, first_use, forget_after: _ } = known;
     *invitation == use_now.invitation
-        && *keyid == use_now.keyid
+        && *identity_key == use_now.identity_key
         && *tls_key == use_now.tls_key
         && use_now.first_use < first_use.saturating_add(REPEAT_S)
 }
@@ -185,14 +188,16 @@ fn uncompressed(key: &IdentityKey) -> Vec<u8> {
     point
 }
 
-/// Two first uses at once: the second finds the first.
-fn first_use(state: &mut State, invite: &Invite, use_now: Enrolment) -> Result<(), Failure> {
-    if state.enrolments.contains_key(&invite.agent) || !state.enrolled.insert(invite.agent) {
-        return Err(used());
+/// Two first uses at once: the second finds the first, and repeats it or is refused.
+fn first_use(act: &mut Act<'_>, invite: &Invite, use_now: Enrolment) -> Result<(), Failure> {
+    match act.enrolment(invite.agent) {
+        Some(known) if repeats(known, &use_now) => return Ok(()),
+        Some(_) => return Err(used()),
+        None if act.tables().was_enrolled(invite.agent) => return Err(used()),
+        None => {}
     }
-    let id = invite.agent.to_string();
-    state.check_floor(RecordKind::Agent, invite.tenant, &id, FIRST)?;
-    state.enrolments.insert(invite.agent, use_now);
+    act.tables().check_floor(RecordKind::Agent, invite.tenant, &invite.agent.to_string(), FIRST)?;
+    act.enrol(invite.agent, use_now);
     Ok(())
 }
 

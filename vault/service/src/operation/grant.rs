@@ -32,9 +32,9 @@ pub(super) fn set_grant(worker: &mut Worker<'_>, call: SetGrant, now: i64) -> Re
     let fresh = Fresh::random()?;
     let sealed = vault.with_dek(dek, tenant, Purpose::Record, |key| Ok(record::seal(key, dek, fresh, &record)))?;
     let id = grant.to_string();
-    vault.state.commit(&mut worker.session, now, |state| {
-        order.spend(state)?;
-        Ok(state.supersede(RecordKind::Grant, tenant, &id, version)?)
+    vault.state.commit(&mut worker.session, now, |act| {
+        order.spend(act)?;
+        Ok(act.supersede(RecordKind::Grant, tenant, &id, version)?)
     })?;
     Ok(SealedGrant { record: sealed, facts: record.facts() })
 }

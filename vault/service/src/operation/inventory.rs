@@ -55,12 +55,16 @@ pub(super) fn health(worker: &mut Worker<'_>, Health {}: Health, _now: i64) -> R
     let memory = deks.protection().to_owned();
     drop(deks);
     Ok(HealthReport {
-        known_answer: vault.recovery.attempt(vault, &mut worker.session),
+        known_answer: vault.keys.known_answer(&mut worker.session),
         started: vault.started,
         mode: if vault.single_domain { Mode::SingleDomain } else { Mode::TwoDomain },
-        calls: vault.counters.report(),
+        calls: vault.counters.calls(),
+        refusals: vault.counters.refusals(),
+        connections: vault.counters.connections(),
         state_version: vault.state.current().state.version,
         memory,
         sandbox: vault.confined.clone(),
+        logins: vault.recovery.logins(),
+        token_starts: vault.recovery.starts(),
     })
 }

@@ -14,8 +14,8 @@ pub(super) fn revoke(worker: &mut Worker<'_>, call: Revoke, now: i64) -> Result<
     let Operation::Revoke(RevokeOrder { tenant, kind, id }) = order.authorised.operation() else {
         return Err(not_this_operation());
     };
-    vault.state.commit(&mut worker.session, now, |state| {
-        order.spend(state)?;
-        Ok(Revoked { floor: state.revoke(*kind, *tenant, id) })
+    vault.state.commit(&mut worker.session, now, |act| {
+        order.spend(act)?;
+        Ok(Revoked { floor: act.revoke(*kind, *tenant, id) })
     })
 }

@@ -15,9 +15,9 @@ pub(super) fn set_roster(worker: &mut Worker<'_>, call: SetRoster, now: i64) -> 
     let Operation::Roster(RosterChange { roster }) = order.authorised.operation() else {
         return Err(not_this_operation());
     };
-    vault.state.commit(&mut worker.session, now, |state| {
-        order.spend(state)?;
-        state.roster = roster.clone();
+    vault.state.commit(&mut worker.session, now, |act| {
+        order.spend(act)?;
+        act.set_roster(roster.clone());
         Ok(roster.version)
     })
 }

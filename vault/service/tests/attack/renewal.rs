@@ -9,6 +9,28 @@ use crate::deployment::{Deployment, ISSUER, refused};
 use crate::enrolment::revoke_agent;
 
 #[test]
+fn a_clock_set_back_across_a_restart_brings_no_proof_back() {
+    let mut at = Deployment::start();
+    let working = Working::new(&at);
+    let renew = |at: &Deployment| {
+        let csr = OperatorSecret::generate().certificate_request();
+        let body = serde_json::json!({ "csr": csr }).to_string();
+        let request = signed_post(at, "/v1/certificates", body.as_bytes(), &[(Tag::Renew, &working.agent.identity)]);
+        Renew { agent_record: working.enrolled.record.clone(), request }
+    };
+    let seen = renew(&at);
+    let again = || Renew { agent_record: seen.agent_record.clone(), request: seen.request.clone() };
+    at.call(again()).unwrap();
+    // Now it lies ahead of the clock, within what is allowed for a clock that differs.
+    at.restart_later(-15);
+    assert_eq!(refused("seen", at.call(again())), RefusalCode::SignatureExpired);
+    // Whoever signs in the seconds that were lost is told to sign again; after them all is well.
+    assert_eq!(refused("lost seconds", at.call(renew(&at))), RefusalCode::SignatureExpired);
+    at.restart_later(17);
+    at.call(renew(&at)).unwrap();
+}
+
+#[test]
 fn a_certificate_is_renewed_only_for_the_key_of_the_record() {
     let at = Deployment::start();
     let (one, two) = (Working::new(&at), Working::new(&at));

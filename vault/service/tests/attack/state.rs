@@ -41,23 +41,29 @@ fn an_edited_state_file_is_refused() {
     at.stop();
     let good = std::fs::read(at.state()).unwrap();
     let text = String::from_utf8(good.clone()).unwrap();
-    let (body, mac) = text.trim_end().split_once('\n').unwrap();
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let (body, mac) = lines[0].trim_end().split_once('\t').unwrap();
+    let forged_head = |head: String| text.replacen(lines[0], &head, 1);
     let edits = [
-        ("a floor lowered", text.replace("\"floors\":{}", "\"floors\":{ }")),
-        ("a nonce forgotten", text.replacen("\"spent\":{\"", "\"spent\":{\"x", 1)),
+        ("a floor lowered", text.replacen("\"floors\":{}", "\"floors\":{ }", 1)),
+        ("a nonce forgotten", text.replacen("{\"nonce\":\"", "{\"nonce\":\"x", 1)),
         ("another issuer", text.replace("gw.tgp.example", "gx.tgp.example")),
         ("a version set", text.replacen("\"version\":", "\"version\":1", 1)),
-        ("the MAC of nothing", format!("{body}\n{}\n", "A".repeat(43))),
-        ("no MAC", format!("{body}\n")),
-        ("a line too many", format!("{body}\n{mac}\n\n")),
-        ("cut short", text[..text.len() / 2].to_owned()),
+        ("the MAC of nothing", forged_head(format!("{body}\t{}\n", "A".repeat(43)))),
+        ("no MAC", forged_head(format!("{body}\n"))),
+        ("an act's MAC for the snapshot", forged_head(format!("{body}\t{}", lines[1].split_once('\t').unwrap().1))),
+        ("the snapshot's MAC for an act", text.replacen(lines[1].trim_end().split_once('\t').unwrap().1, mac, 1)),
+        ("cut short in an act", text[..text.len() - 20].to_owned()),
+        ("cut short in the snapshot", text[..lines[0].len() / 2].to_owned()),
+        ("the last act left out", text[..text.len() - lines.pop().unwrap().len()].to_owned()),
         ("empty", String::new()),
     ];
     for (what, edited) in edits {
         assert_ne!(edited.as_bytes(), good, "{what} changes nothing");
         std::fs::write(at.state(), edited).unwrap();
         let said = refuses_to_start(&mut at);
-        assert!(said.contains("MAC") || said.contains("malformed"), "{what}: {said}");
+        let told = ["MAC", "malformed", "cut off"].iter().any(|word| said.contains(word));
+        assert!(told, "{what}: {said}");
     }
     std::fs::write(at.state(), good).unwrap();
     at.serve();

@@ -46,6 +46,13 @@ fn uses(report: &KeyReport) -> Vec<&'static str> {
 }
 
 alone! {
+    fn the_token_passes_its_self_test_and_nothing_of_it_stays(scene) {
+        let (token, mut session) = scene.provisioned();
+        let before = raw(&token).find_objects(&[]).unwrap().len();
+        session.self_test().unwrap();
+        assert_eq!(raw(&token).find_objects(&[]).unwrap().len(), before);
+    }
+
     fn every_key_has_exactly_the_attributes_of_the_table(scene) {
         let (_token, mut session) = scene.provisioned();
         let reports = session.inventory().unwrap();
