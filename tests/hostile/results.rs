@@ -39,6 +39,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("vault-unavailable", "tests/it/edges.rs"),
     ("store-unavailable", "tests/it/edges.rs"),
     ("clock-skew", "tests/store/admission.rs"),
+    ("gateway-stopping", "tests/it/streams.rs"),
 ];
 
 /// Every code that a table expects.
