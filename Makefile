@@ -8,7 +8,7 @@ TEST = $(CARGO) test --workspace --no-fail-fast
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check fmt setup setup-tests
+.PHONY: help run demo test check fmt fuzz setup setup-tests
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,11 @@ check: setup ## format, lints, walls, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet --document-private-items
+
+SECONDS_EACH ?= 600
+TARGETS ?=
+fuzz: setup ## each parser for SECONDS_EACH seconds (600), or TARGETS="request token"; results into docs/RESULTS.md
+	nice -n 19 scripts/fuzz $(SECONDS_EACH) $(TARGETS)
 
 fmt: ## format the tree
 	$(CARGO) fmt --all
