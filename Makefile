@@ -10,7 +10,7 @@ HOSTILE = $(CARGO) test --package tgp --test hostile --no-fail-fast --
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test hostile check bench faults soak scan proof release fmt setup setup-tests
+.PHONY: help run demo test hostile check fuzz bench faults soak scan proof release fmt setup setup-tests
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,11 @@ check: setup ## format, lints, walls, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet --document-private-items
+
+SECONDS_EACH ?= 600
+TARGETS ?=
+fuzz: setup ## each parser for SECONDS_EACH seconds (600), or TARGETS="request token"; results into docs/RESULTS.md
+	nice -n 19 scripts/fuzz $(SECONDS_EACH) $(TARGETS)
 
 bench: setup release ## CPU per request, latency, memory, beside the raw operations of the same run
 	./target/release/tgp-proof bench $(ARGS)

@@ -5,6 +5,8 @@ pub mod admission;
 pub mod cli;
 pub mod config;
 pub mod dev;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod http;
 pub mod issue;

@@ -38,6 +38,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use error::CliError;
 use output::Output;
+pub(crate) use tool::action;
 
 /// Tool Gateway Protocol: agents reach tools through a gateway that checks every call and keeps the
 /// tools' credentials from them.

@@ -82,6 +82,12 @@ impl FromStr for Action {
     }
 }
 
+/// For `crate::fuzzing`.
+pub(crate) fn action(text: &str) -> Option<crate::store::tool::Action> {
+    let Action { name, method, path } = text.parse().ok()?;
+    Some(crate::store::tool::Action { name: name.to_string(), method, template: path, stream: false })
+}
+
 #[derive(Args)]
 struct SetCredential {
     slug: Slug,

@@ -30,6 +30,7 @@ use self::health::HealthRoutes;
 use self::listen::Wrapping;
 use self::metrics::Metrics;
 use self::operator::OperatorRoutes;
+pub(crate) use self::operator::tool_body;
 use self::tls::{Handshakes, ServerCertificate};
 use crate::config::Config;
 use crate::gateway::Gateway;

@@ -8,6 +8,8 @@ mod grants;
 mod records;
 mod tools;
 
+pub(crate) use tools::tool_body;
+
 use std::sync::Arc;
 
 use axum::body::Body;

@@ -50,6 +50,26 @@ struct Handover {
     secret: SecretString,
 }
 
+/// The actions of a new tool, and that they make a manifest.
+fn manifest(actions: Vec<AddedAction>) -> Result<(Manifest, Vec<Action>), Refusal> {
+    if actions.is_empty() {
+        return Err(malformed("a tool has at least one action"));
+    }
+    let actions: Vec<Action> = actions
+        .into_iter()
+        .map(|AddedAction { name, method, path }| Action { name, method, template: path, stream: false })
+        .collect();
+    let manifest = Manifest::parse(&actions).map_err(|error| malformed(&error.to_string()))?;
+    Ok((manifest, actions))
+}
+
+/// For `crate::fuzzing`: what `add_tool` reads before it looks anything up.
+pub(crate) fn tool_body(body: &[u8]) -> Option<(Manifest, Vec<Action>)> {
+    let Added { slug: _, tenant: _, upstream, allow_private: _, actions } = super::parse(body).ok()?;
+    Upstream::parse(&upstream).ok()?;
+    manifest(actions).ok()
+}
+
 impl OperatorRoutes {
     pub(super) async fn add_tool(&self, act: &Act) -> Answered {
         let gateway = &self.gateway;
@@ -59,14 +79,7 @@ impl OperatorRoutes {
         let address = Upstream::parse(&upstream).map_err(|error| malformed(&error.to_string()))?;
         let reach = if allow_private { Reach::Private } else { Reach::Public };
         gateway.upstreams.check(&address, reach).await.map_err(|error| malformed(&format!("upstream: {error}")))?;
-        if actions.is_empty() {
-            return Err(malformed("a tool has at least one action"));
-        }
-        let actions: Vec<Action> = actions
-            .into_iter()
-            .map(|AddedAction { name, method, path }| Action { name, method, template: path, stream: false })
-            .collect();
-        Manifest::parse(&actions).map_err(|error| malformed(&error.to_string()))?;
+        let (_, actions) = manifest(actions)?;
 
         let sealed = self.seal_one(tenant, "tool", "upstream", slug.as_str(), 1, upstream.as_bytes()).await?;
         let tool = NewTool {

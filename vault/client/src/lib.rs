@@ -16,3 +16,16 @@ pub use blocking::{Blocking, BlockingTls};
 #[cfg(feature = "async")]
 pub use client::Client;
 pub use error::CallError;
+
+/// For `tests/parsers` alone: what the clients do with a reply's frame.
+#[doc(hidden)]
+pub mod fuzzing {
+    use crate::CallError;
+    use crate::wire::Call;
+
+    /// # Errors
+    /// As a call ends.
+    pub fn reply<C: Call>(status: u8, body: &[u8]) -> Result<C::Reply, CallError> {
+        crate::blocking::reply::<C>(status, body)
+    }
+}

@@ -87,11 +87,8 @@ pub(crate) fn seal(dek: &[u8; 32], id: Uuid, place: Place<'_>, fresh: Fresh, pla
     out.extend_from_slice(&derived[32..]);
     out.extend_from_slice(&fresh.nonce);
     let aad = aad(&out, place);
-    let payload = Payload { msg: plaintext, aad: &aad };
-    let ciphertext = cipher(&derived)
-        .encrypt(&Nonce::from(fresh.nonce), payload)
-        .expect("a frame's plaintext is far below GCM's limit");
-    out.extend_from_slice(&ciphertext);
+    let ciphertext = encrypt(key(&derived), fresh.nonce, &aad, plaintext);
+    out.extend_from_slice(&ciphertext.expect("a frame's plaintext is far below GCM's limit"));
     out
 }
 
@@ -105,8 +102,8 @@ pub(crate) fn open(dek: &[u8; 32], place: Place<'_>, sealed: &[u8]) -> Result<Ze
         return Err(EnvelopeError::Mismatch);
     }
     let nonce: [u8; 12] = header[NONCE_AT..].try_into().expect("12 octets");
-    let payload = Payload { msg: ciphertext, aad: &aad(header, place) };
-    cipher(&derived).decrypt(&Nonce::from(nonce), payload).map(Zeroizing::new).map_err(|_| EnvelopeError::Mismatch)
+    let opened = decrypt(key(&derived), nonce, &aad(header, place), ciphertext);
+    opened.map(Zeroizing::new).map_err(|_| EnvelopeError::Mismatch)
 }
 
 fn derive(dek: &[u8; 32], salt: &[u8]) -> Zeroizing<[u8; 64]> {
@@ -115,9 +112,16 @@ fn derive(dek: &[u8; 32], salt: &[u8]) -> Zeroizing<[u8; 64]> {
     okm
 }
 
-fn cipher(derived: &[u8; 64]) -> Aes256Gcm {
-    let key: &Key<Aes256Gcm> = derived[..32].try_into().expect("32 octets");
-    Aes256Gcm::new(key)
+fn key(derived: &[u8; 64]) -> &Key<Aes256Gcm> {
+    derived[..32].try_into().expect("32 octets")
+}
+
+fn encrypt(key: &Key<Aes256Gcm>, nonce: [u8; 12], aad: &[u8], plaintext: &[u8]) -> aes_gcm::aead::Result<Vec<u8>> {
+    Aes256Gcm::new(key).encrypt(&Nonce::from(nonce), Payload { msg: plaintext, aad })
+}
+
+fn decrypt(key: &Key<Aes256Gcm>, nonce: [u8; 12], aad: &[u8], ciphertext: &[u8]) -> aes_gcm::aead::Result<Vec<u8>> {
+    Aes256Gcm::new(key).decrypt(&Nonce::from(nonce), Payload { msg: ciphertext, aad })
 }
 
 fn aad(header: &[u8], place: Place<'_>) -> Vec<u8> {
@@ -141,6 +145,9 @@ pub(crate) fn length_prefixed(out: &mut Vec<u8>, part: &[u8]) {
 }
 
 #[cfg(test)]
+mod wycheproof;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
@@ -151,6 +158,10 @@ mod tests {
 
     fn place() -> Place<'static> {
         Place { tenant: Uuid::from_u128(1), table: "agent", column: "name", key: "a-1", version: 1 }
+    }
+
+    fn at([table, column, key]: &[String; 3], tenant: u128, version: u32) -> Place<'_> {
+        Place { tenant: Uuid::from_u128(tenant), table, column, key, version }
     }
 
     fn fresh() -> Fresh {
@@ -200,6 +211,23 @@ mod tests {
             prop_assert_eq!(sealed.len(), HEADER_LEN + plaintext.len() + TAG_LEN);
             let opened = open(&dek, place, &sealed).expect("opens");
             prop_assert_eq!(opened.as_slice(), plaintext.as_slice());
+        }
+
+        #[test]
+        fn another_key_or_another_place_never_opens_it(plaintext: Vec<u8>, dek: [u8; 32], other: [u8; 32],
+                                                       parts in proptest::array::uniform3(".{0,12}"),
+                                                       others in proptest::array::uniform3(".{0,12}"),
+                                                       tenant: u128, version: u32, moved: u128, newer: u32) {
+            let here = at(&parts, tenant, version);
+            let sealed = seal(&dek, ID, here, fresh(), &plaintext);
+            prop_assert_eq!(open(&other, here, &sealed).is_ok(), other == dek);
+            for (elsewhere, same) in [
+                (at(&others, tenant, version), others == parts),
+                (at(&parts, moved, version), moved == tenant),
+                (at(&parts, tenant, newer), newer == version),
+            ] {
+                prop_assert_eq!(open(&dek, elsewhere, &sealed).is_ok(), same);
+            }
         }
 
         #[test]

@@ -16,6 +16,8 @@ mod dek;
 mod door;
 mod envelope;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzing;
 mod init;
 mod keyring;
 mod mark;

@@ -27,6 +27,7 @@ use crate::failure::Failure;
 use crate::vault::Worker;
 
 pub(crate) use inventory::entries;
+pub(crate) use tls::is_handshake;
 
 /// Serves one frame that came through `door` and appends its reply to `out`.
 pub(crate) fn serve(worker: &mut Worker<'_>, door: Door, (id, kind): (u64, u8), body: &[u8], out: &mut Vec<u8>) {

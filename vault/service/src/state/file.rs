@@ -134,6 +134,11 @@ fn lines(text: &[u8]) -> Result<(Vec<Line<'_>>, bool), StateError> {
     Ok((lines, false))
 }
 
+/// What stands behind the last line as its MAC.
+pub(super) fn last_mac(text: &str) -> Option<[u8; 32]> {
+    Some(parse(text.lines().last()?.as_bytes())?.1)
+}
+
 fn parse(line: &[u8]) -> Option<(&str, [u8; 32])> {
     let (body, mac) = std::str::from_utf8(line).ok()?.split_once('\t')?;
     Some((body, URL_SAFE_NO_PAD.decode(mac).ok()?.try_into().ok()?))
@@ -241,7 +246,7 @@ impl StateFile {
     }
 }
 
-fn line(body: &str, mac: &[u8; 32]) -> String {
+pub(super) fn line(body: &str, mac: &[u8; 32]) -> String {
     // JSON text holds neither: both are escaped in it.
     debug_assert!(!body.contains(['\t', '\n']));
     format!("{body}\t{}\n", URL_SAFE_NO_PAD.encode(mac))

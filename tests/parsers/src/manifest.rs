@@ -1,0 +1,64 @@
+//! What `tgp tool add` sends: the tool with its upstream, actions and templates. Behind a line end, requests: a method and
+//! a path on each line.
+
+use tgp::fuzzing::{command_line_action, tool};
+use tgp::store::tool::Action;
+use tgp::verify::manifest::Manifest;
+use tgp_request::target::{EscapedSlash, PathTemplate, canonical_with};
+
+pub fn check(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let (body, requests) = text.split_once('\n').unwrap_or((text, ""));
+    if let Some(action) = command_line_action(body) {
+        from_the_command_line(body, &action);
+        return true;
+    }
+    let Some((manifest, actions)) = tool(body.as_bytes()) else { return false };
+    let mut reversed = actions.clone();
+    reversed.reverse();
+    let reversed = Manifest::parse(&reversed).expect("the order makes no difference to what is accepted");
+    for request in requests.lines() {
+        let (method, path) = request.split_once(' ').unwrap_or(("GET", request));
+        judged(&manifest, &reversed, &actions, method, path);
+    }
+    // Each can be called: some request is it, or something more specific.
+    for action in &actions {
+        let template: PathTemplate = action.template.parse().expect("it was read");
+        let path = template.fill(|_| Some("x")).expect("filled");
+        assert!(manifest.action(&action.method, &path).is_some(), "{path}");
+    }
+    true
+}
+
+/// A request is the action of the most specific template that matches, whatever order they were named in.
+fn judged(manifest: &Manifest, reversed: &Manifest, actions: &[Action], method: &str, path: &str) {
+    let mut fitting: Vec<(Vec<usize>, &Action)> = actions
+        .iter()
+        .filter(|action| action.method == method)
+        .filter_map(|action| {
+            let template: PathTemplate = action.template.parse().expect("it was read");
+            template.matches(path).is_some().then(|| (template.specificity(), action))
+        })
+        .collect();
+    fitting.sort_by(|one, other| one.0.cmp(&other.0));
+    let found = manifest.action(method, path).map(ToString::to_string);
+    let Some((best, action)) = fitting.last() else {
+        return assert_eq!(found, None, "{method} {path}");
+    };
+    let equals = fitting.iter().filter(|(rank, _)| rank == best).count();
+    if equals == 1 {
+        assert_eq!(found.as_deref(), Some(action.name.as_str()), "{method} {path}");
+        assert_eq!(reversed.action(method, path).map(ToString::to_string), found);
+        if path.to_ascii_lowercase().contains("%2f") && canonical_with(path, EscapedSlash::Allowed).is_ok() {
+            let template: PathTemplate = action.template.parse().expect("it was read");
+            assert!(template.takes_escaped_slash() && manifest.takes_escaped_slash(method, path));
+        }
+    }
+}
+
+fn from_the_command_line(text: &str, action: &Action) {
+    let Action { name, method, template, stream } = action;
+    assert!(!stream && text.starts_with(&format!("{name}={method} ")) && text.trim_end().ends_with(template.as_str()));
+    let again = command_line_action(&format!("{name}={method} {template}")).expect("our own spelling");
+    assert_eq!(&again, action);
+}
