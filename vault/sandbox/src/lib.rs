@@ -1,5 +1,5 @@
 //! What vault and gateway take from themselves before they serve: dumps and tracing
-//! ([`harden`]), then capabilities, files, networks and system calls ([`Sandbox`]).
+//! ([`harden()`]), then capabilities, files, networks and system calls ([`Sandbox`]).
 //!
 //! Each layer holds alone. Landlock names the files, seccomp the system calls, and without capabilities and
 //! new privileges neither can be undone. Nothing here trusts what the process does later: what was
