@@ -109,7 +109,7 @@ fn slow_token(tgp: &Path, length: Duration, results: &mut Results) -> Result<(),
     let root = world::root(&directory);
     std::fs::create_dir_all(&root)?;
     let shim = Shim::build(&root)?;
-    let mut world = World::start_in(directory, None, tgp, |options| shim.use_in(options))?;
+    let mut world = World::start_in(directory, None, tgp, |options| shim.use_in(options, &[]))?;
     let agents = world.agents(16)?;
     let fast = measure(&mut world, &agents, Work::List, Protocol::Http1, 16, length)?;
     shim.slow(5_000)?;

@@ -20,9 +20,9 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// Builds it below `directory`, which the vault's user must be able to reach.
+    /// Builds it below `directory` under a name by which it is taken for SoftHSM; the vault's user must be able to reach it.
     pub fn build(directory: &Path) -> Result<Self, Failure> {
-        let (source, module) = (directory.join("token_shim.c"), directory.join("token_shim.so"));
+        let (source, module) = (directory.join("token_shim.c"), directory.join("libsofthsm2-shim.so"));
         fs::write(&source, SOURCE)?;
         let output = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-o"])
@@ -41,12 +41,18 @@ impl Shim {
         Ok(Self { module, control, real })
     }
 
-    pub fn use_in(&self, options: StackOptions) -> StackOptions {
-        options.module(self.module.clone()).environment(Part::Vault, "TGP_SHIM_MODULE", self.real.clone()).environment(
-            Part::Vault,
-            "TGP_SHIM_CONTROL",
-            self.control.clone(),
-        )
+    /// The sandbox lets the vault at it; `more` is what any part may read besides.
+    pub fn use_in(&self, options: StackOptions, more: &[PathBuf]) -> StackOptions {
+        let quoted = |paths: &[PathBuf]| -> String {
+            paths.iter().map(|path| format!("\"{}\"", path.display())).collect::<Vec<_>>().join(", ")
+        };
+        let read = quoted(&[more, &[self.module.clone(), self.real.clone()]].concat());
+        let write = quoted(std::slice::from_ref(&self.control));
+        options
+            .config(&format!("\n[sandbox]\nread = [{read}]\nvault_write = [{write}]\n"))
+            .module(self.module.clone())
+            .environment(Part::Vault, "TGP_SHIM_MODULE", self.real.clone())
+            .environment(Part::Vault, "TGP_SHIM_CONTROL", self.control.clone())
     }
 
     /// Each signature takes `us` longer from now on.

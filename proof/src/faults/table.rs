@@ -169,7 +169,8 @@ impl Scene {
         let root = world::root(&directory);
         let disk = SmallDisk::mount(root.join("pg"), "400m")?;
         let shim = prepare(&root)?;
-        let with_faults = |options| with_clocks(&root, shim.use_in(options));
+        let clocks = [root.join("clock"), PathBuf::from(FAKETIME)];
+        let with_faults = |options| with_clocks(&root, shim.use_in(options, &clocks));
         let mut world = World::start_in(directory, Some(disk), tgp, with_faults)?;
         let layout = world.stack.layout();
         let wire = Wire::start(&layout.root, &layout.path("pg/run"), layout.gateway.ids)?;
