@@ -167,7 +167,7 @@ impl Scene {
     pub fn set(tgp: &Path) -> Result<Self, Failure> {
         let directory = World::directory()?;
         let root = world::root(&directory);
-        let disk = SmallDisk::mount(root.join("pg"), "400m")?;
+        let disk = SmallDisk::mount(root.join("pg"), "2g")?;
         let shim = prepare(&root)?;
         let clocks = [root.join("clock"), PathBuf::from(FAKETIME)];
         let with_faults = |options| with_clocks(&root, shim.use_in(options, &clocks));
