@@ -110,7 +110,7 @@ fn right_pin(scene: &mut Scene) -> Result<(), Failure> {
     Ok(fs::write(scene.world.stack.layout().path("vault/pin"), *right)?)
 }
 
-/// Sessions that hold every connection, and the gateways' own ended.
+/// Sessions that hold every connection until their six seconds are over: a backend does not notice that its client went.
 struct Sessions(Vec<Child>);
 
 impl Drop for Sessions {
@@ -129,7 +129,7 @@ fn take_connections(scene: &mut Scene) -> Result<(), Failure> {
         command.args(["-XAtq", "-d", &url, "-c", sql]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn()
     };
-    let sleepers = (0..70).map(|_| psql("select pg_sleep(600)")).collect::<Result<Vec<_>, _>>()?;
+    let sleepers = (0..70).map(|_| psql("select pg_sleep(6)")).collect::<Result<Vec<_>, _>>()?;
     std::thread::sleep(Duration::from_secs(1)); // they log in; which of them get in does not matter
     // From inside one of the sessions that got in before: there is no room for another.
     scene.held.push(Box::new(Sessions(sleepers)));
