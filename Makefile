@@ -10,7 +10,7 @@ HOSTILE = $(CARGO) test --package tgp --test hostile --no-fail-fast --
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test hostile check fuzz bench faults soak scan proof release fmt setup setup-tests
+.PHONY: help run demo test hostile check fuzz bench faults soak soak-short scan proof release fmt setup setup-tests
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,10 @@ faults: setup-tests release ## things break under load: what callers see, how lo
 
 soak: setup release ## half an hour of mixed load: nothing may grow (ARGS='--seconds 120' for less)
 	./target/release/tgp-proof soak $(ARGS)
+
+soak-short: setup ## two minutes of it with what was built for the tests: memory and descriptors
+	$(CARGO) build --quiet -p tgp -p tgp-proof
+	./target/debug/tgp-proof --tgp target/debug/tgp soak --seconds 120 --untimed
 
 release:
 	$(CARGO) build --release --quiet -p tgp -p tgp-proof
