@@ -53,8 +53,9 @@ impl Waiting {
         Some((self.basis.as_ref()?.agent, self.spend.as_ref()?.expires))
     }
 
+    /// Refused before the statement: it spends nothing, makes nothing and goes no further.
     pub(super) fn denied(self, code: &'static str) -> Self {
-        Self { denied: Some(code), ..self }
+        Self { denied: Some(code), spend: None, token: None, ends: false, ..self }
     }
 
     /// What is admitted goes on, and has an ending of its own.

@@ -92,6 +92,20 @@ async fn the_cap_counts_within_a_batch_too() {
 }
 
 #[tokio::test]
+async fn a_call_beyond_the_cap_was_never_forwarded_and_leaves_no_outcome() {
+    let world = World::new().await;
+    let admission = world.database.admission_with(0, 1);
+    let first = admission.admit_call(world.permit().await, world.call(), Some(spend())).await.unwrap();
+    let beyond = admission.admit_call(world.permit().await, world.call(), Some(spend())).await.map(drop);
+    assert!(matches!(beyond, Err(AdmissionError::Denied(Reason::NonceCap))));
+    drop(first);
+    admission.flush().await;
+    let owner = world.database.owner().await;
+    assert_eq!(count(&owner, "select count(*) from audit where code = 'rate-limited'").await, 1);
+    assert_eq!(count(&owner, "select count(*) from outcome").await, 1, "of the one that was admitted");
+}
+
+#[tokio::test]
 async fn a_refused_request_s_nonce_stays_fresh_beside_admitted_ones() {
     let world = World::new().await;
     let admission = world.database.admission();
