@@ -59,12 +59,9 @@ release:
 scan: setup ## scanners: testssl.sh on each TLS listener, cargo-deny over the dependencies
 	scripts/scan
 
-proof: ## all that is too long for CI, one after the other
-	$(MAKE) fuzz
-	$(MAKE) faults
-	$(MAKE) bench
-	$(MAKE) soak
-	$(MAKE) scan
+proof: ## all that is too long for CI, one after the other; says at the end what failed
+	@failed=; for part in fuzz faults bench soak scan; do $(MAKE) $$part || failed="$$failed $$part"; done; \
+	test -z "$$failed" || { echo "proof: failed:$$failed" >&2; exit 1; }
 
 fmt: ## format the tree
 	$(CARGO) fmt --all

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::Failure;
 use crate::agent::{LoadAgent, Work};
-use crate::connection::Protocol;
+use crate::connection::{Connection, Protocol};
 use crate::cpu::{self, Part, Usage};
 use crate::world::World;
 
@@ -33,17 +36,20 @@ pub struct Measured {
     pub requests: u64,
 }
 
-/// What one connection saw.
-#[derive(Default)]
-struct Seen {
-    latencies_us: Vec<u32>,
+/// What each connection does, again and again.
+#[derive(Clone, Copy, Debug)]
+pub enum Doing {
+    /// The same work on one connection.
+    Asking(Work),
+    /// A full handshake with a client certificate, and no request.
+    Connecting,
 }
 
-/// Each of `connections` connections does `work` for `length` after a warm-up. Any answer but 200 or 201 ends it all.
+/// Each of `connections` connections does the same for `length` after a warm-up. Any answer but 200 or 201 ends it all.
 pub fn measure(
     world: &mut World,
     agents: &[Arc<LoadAgent>],
-    work: Work,
+    doing: Doing,
     protocol: Protocol,
     connections: usize,
     length: Duration,
@@ -56,7 +62,7 @@ pub fn measure(
         for n in 0..connections {
             let agent = Arc::clone(&agents[n % agents.len()]);
             let (counting, stop) = (Arc::clone(&counting), Arc::clone(&stop));
-            tasks.spawn(connection(agent, work, protocol, counting, stop));
+            tasks.spawn(connection(agent, doing, protocol, counting, stop));
         }
         tokio::time::sleep(WARM_UP).await;
         counting.store(true, Ordering::Relaxed);
@@ -68,7 +74,7 @@ pub fn measure(
         stop.store(true, Ordering::Relaxed);
         let mut latencies = Vec::new();
         while let Some(seen) = tasks.join_next().await {
-            latencies.extend(seen??.latencies_us);
+            latencies.extend(seen??);
         }
         if latencies.is_empty() {
             return Err("no request was answered while it was measured".into());
@@ -104,69 +110,42 @@ impl Spent {
     }
 }
 
+/// What each round took, in µs, while it counted.
 async fn connection(
     agent: Arc<LoadAgent>,
-    work: Work,
+    doing: Doing,
     protocol: Protocol,
     counting: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
-) -> Result<Seen, Failure> {
+) -> Result<Vec<u32>, Failure> {
     let mut connection = agent.connect(protocol).await?;
-    if work != Work::Token {
+    if let Doing::Asking(Work::List | Work::Send) = doing {
         agent.take_token(&mut connection).await?;
     }
-    let mut seen = Seen::default();
+    let mut latencies_us = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let request = agent.request(work, protocol)?;
-        let begun = Instant::now();
-        let (status, _, body) = connection.exchange(request).await?;
-        let took = begun.elapsed();
-        if !status.is_success() {
-            return Err(format!("{work:?} was answered {status}: {}", String::from_utf8_lossy(&body)).into());
-        }
+        let took = match doing {
+            Doing::Asking(work) => ask(&mut connection, agent.request(work, protocol)?).await?,
+            Doing::Connecting => {
+                let begun = Instant::now();
+                connection = agent.connect(protocol).await?;
+                begun.elapsed()
+            }
+        };
         if counting.load(Ordering::Relaxed) {
-            seen.latencies_us.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+            latencies_us.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
         }
     }
-    Ok(seen)
+    Ok(latencies_us)
 }
 
-/// New connections one after the other on each of `connections` tasks: TLS with a client certificate, no request.
-pub fn measure_handshakes(
-    world: &mut World,
-    agents: &[Arc<LoadAgent>],
-    connections: usize,
-    length: Duration,
-) -> Result<Measured, Failure> {
-    let parts = world.parts();
-    let stop = Arc::new(AtomicBool::new(false));
-    let own = Part { name: "generator", pid: std::process::id() };
-    world.runtime.block_on(async {
-        let (before, own_before, begun) = (cpu::usage(&parts), cpu::usage(std::slice::from_ref(&own)), Instant::now());
-        let mut tasks = JoinSet::new();
-        for n in 0..connections {
-            let (agent, stop) = (Arc::clone(&agents[n % agents.len()]), Arc::clone(&stop));
-            tasks.spawn(async move {
-                let mut latencies = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    let begun = Instant::now();
-                    drop(agent.connect(Protocol::Http1).await?);
-                    latencies.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
-                }
-                Ok::<_, Failure>(latencies)
-            });
-        }
-        tokio::time::sleep(length).await;
-        stop.store(true, Ordering::Relaxed);
-        let mut latencies = Vec::new();
-        while let Some(seen) = tasks.join_next().await {
-            latencies.extend(seen??);
-        }
-        let (after, own_after, took) =
-            (cpu::usage(&parts), cpu::usage(std::slice::from_ref(&own)), begun.elapsed().as_secs_f64());
-        let spent = Spent { server: (before, after), generator: (own_before, own_after), took };
-        Ok(spent.measured(connections, "TLS 1.3", latencies))
-    })
+async fn ask(connection: &mut Connection, request: Request<Full<Bytes>>) -> Result<Duration, Failure> {
+    let begun = Instant::now();
+    let (status, _, body) = connection.exchange(request).await?;
+    if !status.is_success() {
+        return Err(format!("a request was answered {status}: {}", String::from_utf8_lossy(&body)).into());
+    }
+    Ok(begun.elapsed())
 }
 
 /// Of sorted latencies.

@@ -45,7 +45,7 @@ struct Kind {
 #[derive(Serialize)]
 pub struct Results {
     machine: String,
-    /// How much slower the primitives ran here than where the budgets come from; 0 when they were not measured.
+    /// How much slower the primitives ran here than where the budgets come from.
     slower: f64,
     #[serde(flatten)]
     kinds: BTreeMap<String, Kind>,
@@ -62,7 +62,7 @@ struct Verdict {
 
 impl Results {
     pub fn new() -> Self {
-        Self { machine: machine(), slower: 0.0, kinds: BTreeMap::new(), raw: Raw::new(), figures: BTreeMap::new() }
+        Self { machine: machine(), slower: 1.0, kinds: BTreeMap::new(), raw: Raw::new(), figures: BTreeMap::new() }
     }
 
     pub fn raw(&mut self, raw: Raw) {
@@ -95,8 +95,8 @@ impl Results {
         self.kinds.get(name)?.runs.iter().find(|run| run.connections == connections)
     }
 
-    /// Writes results.json and index.html and prints each budget with what came of it.
-    pub fn write(&self, directory: &Path) -> Result<(), Failure> {
+    /// Writes results.json and index.html and prints each budget with what came of it; whether all were met.
+    pub fn write(&self, directory: &Path) -> Result<bool, Failure> {
         let verdicts = self.verdicts();
         println!();
         for Verdict { text, met } in &verdicts {
@@ -105,11 +105,11 @@ impl Results {
         fs::create_dir_all(directory)?;
         fs::write(directory.join("results.json"), serde_json::to_string_pretty(self)?)?;
         fs::write(directory.join("index.html"), self.page(&verdicts))?;
-        Ok(())
+        Ok(verdicts.iter().all(|verdict| verdict.met))
     }
 
     fn verdicts(&self) -> Vec<Verdict> {
-        let scale = if self.slower > 0.0 { self.slower } else { 1.0 };
+        let scale = self.slower;
         let budget = |target: &Target| {
             let run = self.run(target.name, target.connections)?;
             let scaled = run.total_cpu_us / scale;

@@ -17,7 +17,7 @@ use crate::Failure;
 use crate::agent::{LoadAgent, Work};
 use crate::connection::Protocol;
 use crate::cpu::{descriptors, rss_kib, tree};
-use crate::load::{measure, quantile_ms};
+use crate::load::{Doing, measure, quantile_ms};
 use crate::world::World;
 
 const CONNECTIONS: usize = 16;
@@ -83,7 +83,14 @@ impl Soak {
     pub fn run(self, tgp: &Path) -> Result<bool, Failure> {
         let mut world = World::start(tgp)?;
         let agents = world.agents(CONNECTIONS)?;
-        let most = measure(&mut world, &agents, Work::List, Protocol::Http1, CONNECTIONS, Duration::from_secs(8))?;
+        let most = measure(
+            &mut world,
+            &agents,
+            Doing::Asking(Work::List),
+            Protocol::Http1,
+            CONNECTIONS,
+            Duration::from_secs(8),
+        )?;
         let rps = most.rps / 2.0;
         println!("{:.0} calls/s at most, so {rps:.0}/s for {} s", most.rps, self.seconds);
 

@@ -3,6 +3,7 @@
 
 mod demo;
 mod layout;
+mod options;
 mod postgres;
 mod process;
 mod sample_tool;
@@ -14,9 +15,10 @@ use thiserror::Error;
 
 pub use demo::{DemoOptions, demo};
 pub use layout::Layout;
+pub use options::{Part, Ports, StackOptions};
 pub use process::Process;
 pub use sample_tool::{SampleTool, Seen};
-pub use stack::{Part, Ports, Stack, StackOptions};
+pub use stack::Stack;
 
 /// What `tgp dev` is asked for.
 pub struct DevOptions {

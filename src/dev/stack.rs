@@ -3,164 +3,21 @@
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use secrecy::SecretString;
-use tgp_vault::softhsm;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::layout::{Layout, User};
+use super::options::{Environment, Ports, StackOptions};
 use super::postgres::Postgres;
 use super::process::{self, Process};
 use super::{DevError, SampleTool};
-
-/// The loopback ports that a stack listens on.
-#[derive(Clone, Copy)]
-pub struct Ports {
-    pub gateway: u16,
-    pub operators: u16,
-    pub health: u16,
-    pub tool: u16,
-}
-
-impl Default for Ports {
-    fn default() -> Self {
-        Self { gateway: 8443, operators: 8444, health: 9464, tool: 8480 }
-    }
-}
-
-impl Ports {
-    /// Four ports that were free a moment ago.
-    pub fn free() -> Result<Self, DevError> {
-        let listen = || TcpListener::bind(("127.0.0.1", 0)).map_err(|e| DevError::start("a listener", e));
-        let listeners = [listen()?, listen()?, listen()?, listen()?];
-        let mut ports = [0; 4];
-        for (port, listener) in ports.iter_mut().zip(&listeners) {
-            *port = listener.local_addr().map_err(|e| DevError::start("a listener", e))?.port();
-        }
-        let [gateway, operators, health, tool] = ports;
-        Ok(Self { gateway, operators, health, tool })
-    }
-
-    fn check_free(self) -> Result<(), DevError> {
-        for port in [self.gateway, self.operators, self.health, self.tool] {
-            TcpListener::bind(("127.0.0.1", port)).map_err(|_| DevError::Port { port })?;
-        }
-        Ok(())
-    }
-}
-
-/// What a stack is made of.
-pub struct StackOptions {
-    root: PathBuf,
-    ports: Ports,
-    tgp: Option<PathBuf>,
-    apart: bool,
-    token_lifetime_s: u32,
-    gateway_config: String,
-    module: Option<PathBuf>,
-    environment: Environment,
-}
-
-/// What the parts find in their environment beside what they need.
-#[derive(Clone, Default)]
-struct Environment {
-    vault: Vec<(&'static str, PathBuf)>,
-    gateway: Vec<(&'static str, PathBuf)>,
-    postgres: Vec<(&'static str, PathBuf)>,
-}
-
-impl Environment {
-    fn of<'a>(pairs: &'a [(&'static str, PathBuf)]) -> Vec<(&'a str, &'a Path)> {
-        pairs.iter().map(|(name, value)| (*name, value.as_path())).collect()
-    }
-}
-
-impl StackOptions {
-    fn module_or_softhsm(&self) -> Result<PathBuf, DevError> {
-        let module = self.module.clone().or_else(softhsm::module);
-        module.ok_or(DevError::Missing { what: "SoftHSM", package: "softhsm2" })
-    }
-
-    /// Everything below `root`; vault and gateway as users of their own when the caller is root.
-    pub fn new(root: PathBuf) -> Self {
-        Self {
-            root,
-            ports: Ports::default(),
-            tgp: None,
-            apart: rustix::process::geteuid().is_root(),
-            token_lifetime_s: 300,
-            gateway_config: String::new(),
-            module: None,
-            environment: Environment::default(),
-        }
-    }
-
-    pub fn ports(mut self, ports: Ports) -> Self {
-        self.ports = ports;
-        self
-    }
-
-    /// The binary to run the parts with; the running one when not said.
-    pub fn tgp(mut self, path: &Path) -> Self {
-        self.tgp = Some(path.to_owned());
-        self
-    }
-
-    /// Everything as the caller's own user.
-    pub fn single_domain(mut self) -> Self {
-        self.apart = false;
-        self
-    }
-
-    pub fn token_lifetime_s(mut self, seconds: u32) -> Self {
-        self.token_lifetime_s = seconds;
-        self
-    }
-
-    /// The PKCS#11 module; SoftHSM's own when not said.
-    pub fn module(mut self, path: PathBuf) -> Self {
-        self.module = Some(path);
-        self
-    }
-
-    /// An environment variable of one part, from its first start on (a faked clock, say).
-    pub fn environment(mut self, part: Part, name: &'static str, value: PathBuf) -> Self {
-        let Environment { vault, gateway, postgres } = &mut self.environment;
-        let pairs = match part {
-            Part::Vault => vault,
-            Part::Gateway => gateway,
-            Part::Postgres => postgres,
-        };
-        pairs.push((name, value));
-        self
-    }
-
-    /// What vault and gateway log, as `TGP_LOG` says it.
-    pub fn log(self, filter: &str) -> Self {
-        let value = PathBuf::from(filter);
-        self.environment(Part::Vault, "TGP_LOG", value.clone()).environment(Part::Gateway, "TGP_LOG", value)
-    }
-
-    /// Further configuration, appended as it is.
-    pub fn config(mut self, toml: &str) -> Self {
-        self.gateway_config.push_str(toml);
-        self
-    }
-}
-
-/// The processes of a stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    Vault,
-    Gateway,
-    Postgres,
-}
 
 /// A gateway, and how to start it again.
 struct Gateway {
