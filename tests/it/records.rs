@@ -86,7 +86,7 @@ fn the_whole_database_holds_no_sealed_plaintext_and_no_secret() {
     });
     let read = |path: &str| std::fs::read_to_string(deployment.path(path)).expect(path).trim().to_owned();
     let master_key = agent.master_key.clone();
-    let mac = master_key.rsplit_once('_').expect("three parts").1.to_owned();
+    let mac = master_key.splitn(3, '_').nth(2).expect("three parts").to_owned();
     let upstream = format!("127.0.0.1:{}", deployment.stack.ports().tool);
     let texts = [
         "Zanzibar Quietus".to_owned(),
