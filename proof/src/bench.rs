@@ -13,6 +13,7 @@ use crate::connection::Protocol;
 use crate::cpu::rss_kib;
 use crate::faults::shim::Shim;
 use crate::load::{Doing, measure};
+use crate::record::record;
 use crate::report::Results;
 use crate::world::{self, World};
 use crate::{Failure, raw, scale};
@@ -31,6 +32,9 @@ pub struct Bench {
     /// Beside the primitives only what begins so: issuance, proxied, handshake, slow, scale
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// Write the tables into docs/RESULTS.md
+    #[arg(long, conflicts_with = "only")]
+    record: bool,
     /// Agents in the database for `scale`
     #[arg(long, default_value_t = 100_000)]
     scale_agents: u64,
@@ -73,6 +77,9 @@ impl Bench {
         }
         let met = results.write(&self.out)?;
         println!("\n{} and index.html beside it", self.out.join("results.json").display());
+        if self.record {
+            record("bench", &results.markdown())?;
+        }
         Ok(met)
     }
 

@@ -9,6 +9,7 @@ mod cpu;
 mod faults;
 mod load;
 mod raw;
+mod record;
 mod report;
 mod scale;
 mod soak;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::Failure;
 use crate::load::Measured;
 use crate::raw::Raw;
+use crate::record::machine;
 
 /// A budget: CPU µs of all server processes on the machine that the budgets were measured on.
 struct Target {
@@ -143,6 +144,38 @@ impl Results {
         verdicts
     }
 
+    /// For the page of results: every run, the primitives, every budget.
+    pub fn markdown(&self) -> String {
+        let mut text = format!(
+            "The primitives cost {:.2} times what they cost where the budgets come from; the column \"scaled\" is divided by that.\n\n\
+             | request | connections | CPU µs here (gateway, PostgreSQL, vault) | scaled | per second | p50 ms | p99 ms |\n\
+             |---|---:|---:|---:|---:|---:|---:|\n",
+            self.slower
+        );
+        for (name, kind) in &self.kinds {
+            for run in &kind.runs {
+                let Measured { connections, protocol, total_cpu_us, per_process, rps, p50_ms, p99_ms, .. } = run;
+                let parts: Vec<String> = per_process.values().map(|us| format!("{us:.0}")).collect();
+                let _ = writeln!(
+                    text,
+                    "| {name}, {protocol} | {connections} | {total_cpu_us:.0} ({}) | {:.0} | {rps:.0} | {p50_ms:.1} | {p99_ms:.1} |",
+                    parts.join(", "),
+                    total_cpu_us / self.slower
+                );
+            }
+        }
+        text.push_str("\n| primitive, figure | |\n|---|---:|\n");
+        for (name, value) in self.raw.iter().chain(&self.figures) {
+            let unit = if self.raw.contains_key(name) { " (CPU µs)" } else { "" };
+            let _ = writeln!(text, "| {name}{unit} | {value:.1} |");
+        }
+        text.push('\n');
+        for Verdict { text: budget, met } in self.verdicts() {
+            let _ = writeln!(text, "- {}{budget}", if met { "" } else { "**over**: " });
+        }
+        text
+    }
+
     fn page(&self, verdicts: &[Verdict]) -> String {
         let mut page = String::from(HEAD);
         let _ = write!(page, "<p>{}. Primitives {:.2} times the reference's.</p>", self.machine, self.slower);
@@ -213,11 +246,4 @@ const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8
 fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {
     let logs: Vec<f64> = values.map(f64::ln).collect();
     if logs.is_empty() { 0.0 } else { (logs.iter().sum::<f64>() / logs.len() as f64).exp() }
-}
-
-fn machine() -> String {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
-    format!("{}, {cores} cores", model.trim_start_matches([' ', '\t', ':']))
 }

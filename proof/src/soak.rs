@@ -1,7 +1,7 @@
 //! `tgp-proof soak`: mixed load at half of what the machine can take, with enrolments, renewals, freezes and a token that
 //! goes away and comes back. It fails when memory, descriptors or latency grow.
 
-use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +18,7 @@ use crate::agent::{LoadAgent, Work};
 use crate::connection::Protocol;
 use crate::cpu::{descriptors, rss_kib, tree};
 use crate::load::{Doing, measure, quantile_ms};
+use crate::record::record;
 use crate::world::World;
 
 const CONNECTIONS: usize = 16;
@@ -34,6 +35,9 @@ pub struct Soak {
     /// Judge memory and descriptors alone: on a machine with other work, latency says nothing
     #[arg(long)]
     untimed: bool,
+    /// Write what came out into docs/RESULTS.md
+    #[arg(long, conflicts_with = "untimed")]
+    record: bool,
     /// Where soak.json goes
     #[arg(long, value_name = "DIRECTORY", default_value = "target/soak")]
     out: PathBuf,
@@ -122,7 +126,11 @@ impl Soak {
             findings,
             samples,
         };
-        print(&report, self.untimed);
+        let text = report.text(self.untimed);
+        print!("{text}");
+        if self.record {
+            record("soak", &format!("```\n{text}```"))?;
+        }
         fs::create_dir_all(&self.out)?;
         fs::write(self.out.join("soak.json"), serde_json::to_string_pretty(&report)?)?;
         Ok(report.findings.is_empty())
@@ -257,19 +265,28 @@ fn median(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-fn print(report: &Report, untimed: bool) {
-    let quarters: VecDeque<&Sample> =
-        report.samples.iter().step_by((report.samples.len() / 8).max(1)).chain(report.samples.last()).collect();
-    println!("   at s  gateway KiB  vault KiB  descriptors  p50 ms  p99 ms");
-    for Sample { at_s, gateway_kib, vault_kib, descriptors, requests: _, p50_ms, p99_ms } in quarters {
-        println!("{at_s:7} {gateway_kib:12} {vault_kib:10} {descriptors:12} {p50_ms:7.1} {p99_ms:7.1}");
-    }
-    println!(
-        "{} requests, {} failed (the token's losses), {} enrolments, {} renewals, {} freezes, {} token losses",
-        report.requests, report.refused, report.enrolments, report.renewals, report.freezes, report.token_losses
-    );
-    match report.findings.as_slice() {
-        [] => println!("no growth of memory, descriptors{}", if untimed { "" } else { " or latency" }),
-        findings => findings.iter().for_each(|finding| println!("GROWTH {finding}")),
+impl Report {
+    fn text(&self, untimed: bool) -> String {
+        let samples = self.samples.iter().step_by((self.samples.len() / 8).max(1)).chain(self.samples.last());
+        let mut text = format!("{:.0} calls/s, half of the most, for {} s\n", self.rps, self.seconds);
+        text.push_str("   at s  gateway KiB  vault KiB  descriptors  p50 ms  p99 ms\n");
+        for Sample { at_s, gateway_kib, vault_kib, descriptors, requests: _, p50_ms, p99_ms } in samples {
+            let _ =
+                writeln!(text, "{at_s:7} {gateway_kib:12} {vault_kib:10} {descriptors:12} {p50_ms:7.1} {p99_ms:7.1}");
+        }
+        let _ = writeln!(
+            text,
+            "{} requests, {} failed (the token's losses), {} enrolments, {} renewals, {} freezes, {} token losses",
+            self.requests, self.refused, self.enrolments, self.renewals, self.freezes, self.token_losses
+        );
+        match self.findings.as_slice() {
+            [] => {
+                let _ = writeln!(text, "no growth of memory, descriptors{}", if untimed { "" } else { " or latency" });
+            }
+            findings => findings.iter().for_each(|finding| {
+                let _ = writeln!(text, "GROWTH {finding}");
+            }),
+        }
+        text
     }
 }

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::outcome::{Item, Outcome, Recording, send};
+use super::outcome::{Haste, Item, Outcome, Recording, send};
 
 /// How an admitted call ends: recorded once, at its end, or when it is dropped before.
 #[must_use = "a call whose ending is dropped has ended"]
@@ -29,7 +29,7 @@ impl Ending {
 
     /// The call failed before its reply began: the record is due before the refusal is answered.
     pub fn failed(mut self, error: &'static str) -> Recording {
-        self.record(Some(error))
+        self.record(Some(error), Haste::Awaited)
     }
 
     /// The reply has begun.
@@ -55,11 +55,11 @@ impl Ending {
     /// Nobody waits for this record: the caller has its reply. Only the first end counts.
     pub fn end(&mut self, error: Option<&'static str>) {
         if !self.recorded {
-            drop(self.record(error));
+            drop(self.record(error, Haste::Gathered));
         }
     }
 
-    fn record(&mut self, error: Option<&'static str>) -> Recording {
+    fn record(&mut self, error: Option<&'static str>, haste: Haste) -> Recording {
         self.recorded = true;
         let digest = self.status.map(|_| std::mem::take(&mut self.digest).finalize().into());
         let outcome = Outcome {
@@ -71,7 +71,7 @@ impl Ending {
             error,
             masked: self.masked,
         };
-        send(&self.outcomes, outcome)
+        send(&self.outcomes, outcome, haste)
     }
 }
 

@@ -241,7 +241,7 @@ impl Admission {
 
     /// Records how a forwarded request ended; see [`Recording::durable`].
     pub async fn outcome(&self, outcome: Outcome) -> Result<(), AdmissionError> {
-        outcome::send(&self.outcomes, outcome).durable().await
+        outcome::send(&self.outcomes, outcome, outcome::Haste::Awaited).durable().await
     }
 
     /// Waits until every outcome that was sent before is recorded.

@@ -5,12 +5,15 @@
 //! in order, until the database takes it. What is lost is what a crash finds waiting, and what comes when
 //! [`QUEUE`] of them wait already; admission takes nothing while the database is away, so those could
 //! only be calls that were under way when it went.
+//!
+//! Most endings are waited for by nobody. Those gather for [`GATHERING`], so that one statement and one
+//! flush serve many of them also where few calls run at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use uuid::Uuid;
 
 use super::failures::Failures;
@@ -23,6 +26,9 @@ const BATCH: usize = 256;
 
 /// Some ten megabytes.
 pub(super) const QUEUE: usize = 64 * 1024;
+
+/// How long an ending that nobody waits for may wait for others: what a crash can lose grows by it.
+const GATHERING: Duration = Duration::from_millis(10);
 
 /// How often counts are added to their minute's row.
 const SUMMARY: Duration = Duration::from_secs(1);
@@ -57,8 +63,28 @@ pub(super) enum Item {
 
 pub(super) struct Waiting {
     outcome: Outcome,
+    haste: Haste,
     /// Taken when there is something to tell: the record may come later than the first failure.
     tell: Option<oneshot::Sender<Result<(), StoreError>>>,
+}
+
+/// Whether somebody waits for the record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// An answer does: it is written at once, with all that came before it.
+    Awaited,
+    /// Nobody does.
+    Gathered,
+}
+
+impl Item {
+    /// Whether the batch it is in goes out at once.
+    fn is_awaited(&self) -> bool {
+        match self {
+            Self::Outcome(waiting) => waiting.haste == Haste::Awaited,
+            Self::Flush(_) => true,
+        }
+    }
 }
 
 /// A record on its way.
@@ -75,12 +101,12 @@ impl Recording {
 }
 
 /// Puts an outcome into the queue, whatever becomes of who asked.
-pub(super) fn send(queue: &mpsc::Sender<Item>, outcome: Outcome) -> Recording {
+pub(super) fn send(queue: &mpsc::Sender<Item>, outcome: Outcome, haste: Haste) -> Recording {
     let (tell, told) = oneshot::channel();
-    match queue.try_send(Item::Outcome(Waiting { outcome, tell: Some(tell) })) {
+    match queue.try_send(Item::Outcome(Waiting { outcome, haste, tell: Some(tell) })) {
         Ok(()) => {}
         Err(mpsc::error::TrySendError::Full(item) | mpsc::error::TrySendError::Closed(item)) => {
-            if let Item::Outcome(Waiting { outcome, tell: Some(tell) }) = item {
+            if let Item::Outcome(Waiting { outcome, tell: Some(tell), .. }) = item {
                 tracing::error!(request_id = %outcome.request_id, "an outcome is lost: too many wait already");
                 // Nobody need wait for it.
                 let _ = tell.send(Err(StoreError::Unavailable(overloaded().to_string())));
@@ -104,6 +130,7 @@ pub(super) async fn run(url: Arc<str>, failures: Arc<Failures>, mut queue: mpsc:
                     // The last handle has gone; what it counted has not been told.
                     return summarise(&mut scribe.line, gateway, &failures).await;
                 }
+                gather(&mut queue, &mut items).await;
                 let mut batch = Vec::with_capacity(items.len());
                 let mut flushes = Vec::new();
                 for item in items.drain(..) {
@@ -119,6 +146,21 @@ pub(super) async fn run(url: Arc<str>, failures: Arc<Failures>, mut queue: mpsc:
                 }
             }
             _ = tick.tick() => summarise(&mut scribe.line, gateway, &failures).await,
+        }
+    }
+}
+
+/// Adds to `items` what comes within [`GATHERING`], until one is waited for or the batch is full.
+async fn gather(queue: &mut mpsc::Receiver<Item>, items: &mut Vec<Item>) {
+    let until = Instant::now() + GATHERING;
+    let mut seen = 0;
+    while items.len() < BATCH && !items[seen..].iter().any(Item::is_awaited) {
+        seen = items.len();
+        let room = BATCH - seen;
+        match timeout_at(until, queue.recv_many(items, room)).await {
+            Ok(received) if received > 0 => {}
+            // The time is over, or nothing will come any more.
+            Ok(_) | Err(_) => return,
         }
     }
 }
@@ -195,7 +237,7 @@ fn tell(batch: &mut [Waiting], result: &Result<(), StoreError>) {
 
 fn columns(batch: &[Waiting]) -> OutcomeColumns {
     let mut rows = OutcomeColumns::default();
-    for Waiting { outcome, tell: _ } in batch {
+    for Waiting { outcome, haste: _, tell: _ } in batch {
         let Outcome { request_id, tenant, status, bytes, digest, error, masked } = outcome;
         rows.request.push(*request_id);
         rows.tenant.push(*tenant);

@@ -10,24 +10,33 @@ use crate::config::ConfigError;
 use crate::dev::DevError;
 use crate::store::StoreError;
 
-/// A verb that failed. Exit status 1: it did not work or was refused; 2: it was not asked properly.
+/// Exit status of a vault whose PIN the token refuses. Tokens lock themselves after a few wrong ones, so whoever starts
+/// processes must not start this one again by itself (`RestartPreventExitStatus=` in its unit).
+const PIN_REFUSED: u8 = 77;
+
+/// A verb that failed. Exit status 1: it did not work or was refused; 2: it was not asked properly; 77: see there.
 #[derive(Debug)]
 pub struct CliError {
     message: String,
     hint: Option<String>,
     code: Option<String>,
-    usage: bool,
+    status: u8,
 }
 
 impl CliError {
     /// Something that did not work.
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, code: None, usage: false }
+        Self { message: message.into(), hint: None, code: None, status: 1 }
     }
 
     /// Arguments or input that mean nothing.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { usage: true, ..Self::failed(message) }
+        Self { status: 2, ..Self::failed(message) }
+    }
+
+    /// The token refuses the PIN.
+    pub(super) fn pin_refused(self) -> Self {
+        Self { status: PIN_REFUSED, ..self }
     }
 
     /// A library's text, whose last line may be the hint.
@@ -51,12 +60,12 @@ impl CliError {
     /// Prints it to standard error.
     pub(super) fn show(&self, as_json: bool) -> ExitCode {
         if as_json {
-            let Self { message, hint, code, usage: _ } = self;
+            let Self { message, hint, code, status: _ } = self;
             eprintln!("{}", json!({ "error": { "code": code, "message": message, "hint": hint } }));
         } else {
             eprintln!("{}", self.text());
         }
-        ExitCode::from(if self.usage { 2 } else { 1 })
+        ExitCode::from(self.status)
     }
 
     fn text(&self) -> String {
@@ -133,7 +142,7 @@ impl From<ClientError> for CliError {
 impl From<Problem> for CliError {
     fn from(problem: Problem) -> Self {
         let hint = hint_for(&problem.code);
-        Self { message: problem.to_string(), hint: hint.map(str::to_owned), code: Some(problem.code), usage: false }
+        Self { message: problem.to_string(), hint: hint.map(str::to_owned), code: Some(problem.code), status: 1 }
     }
 }
 

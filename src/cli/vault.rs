@@ -61,6 +61,7 @@ pub fn token_config(token: &Token) -> Result<TokenConfig, CliError> {
 
 impl From<VaultError> for CliError {
     fn from(error: VaultError) -> Self {
-        Self::of_text(&error.to_string())
+        let failed = Self::of_text(&error.to_string());
+        if error.is_pin_refused() { failed.pin_refused() } else { failed }
     }
 }

@@ -291,6 +291,32 @@ fn a_process_that_crashes_leaves_no_core_file() {
     }
 }
 
+/// A token locks itself after a few wrong PINs: the status that the vault ends with is the one that its unit names as no
+/// reason to start it again.
+#[test]
+fn a_vault_whose_pin_is_refused_asks_once_and_is_not_started_again() {
+    let mut deployment = Deployment::start();
+    let pin = deployment.path("d/vault/pin");
+    let right = std::fs::read(&pin).expect("the PIN");
+    deployment.stack.vault().stop();
+    std::fs::write(&pin, "0000-0000").expect("written");
+    let ended = Command::new(TGP)
+        .args(["vault", "--config"])
+        .arg(deployment.path("d/tgp.toml"))
+        .env("SOFTHSM2_CONF", deployment.path("d/softhsm2.conf"))
+        .output()
+        .expect("a vault");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains("refused the pin") && !said.contains("0000-0000"), "{said}");
+    let status = ended.status.code().expect("it ended by itself");
+    let unit =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/tgp-vault.service")).expect("unit");
+    assert!(unit.contains(&format!("RestartPreventExitStatus={status}\n")), "it ended with {status}");
+    assert_ne!(status, 1, "other failures are another matter");
+    std::fs::write(&pin, right).expect("written");
+    deployment.stack.restart_vault().expect("the right PIN is enough");
+}
+
 /// The rating is written to `target/units.txt`, from where docs/RESULTS.md has it.
 #[test]
 fn systemd_rates_both_units_below_two() {

@@ -72,6 +72,16 @@ impl Jwk {
         }
     }
 
+    /// RFC 7638: SHA-256 over the required members in lexical order. Of a key whose coordinates were checked:
+    /// then each has one text.
+    pub(crate) fn thumbprint(&self) -> String {
+        let mut digest = Sha256::new();
+        for part in [r#"{"crv":""#, &self.crv, r#"","kty":"EC","x":""#, &self.x, r#"","y":""#, &self.y, r#""}"#] {
+            digest.update(part);
+        }
+        b64::encode(&digest.finalize())
+    }
+
     /// `04 ‖ x ‖ y` of a key on `crv` whose optional members do not contradict `alg`.
     pub(crate) fn to_point(&self, crv: &'static str, alg: &str) -> Result<[u8; 65], KeyError> {
         if self.kty != "EC" || self.crv != crv {
@@ -90,13 +100,6 @@ impl Jwk {
     }
 }
 
-/// RFC 7638: SHA-256 over the required members in lexical order.
-pub(crate) fn thumbprint(crv: &str, point: &[u8; 65]) -> String {
-    let (x, y) = (b64::encode(&point[1..33]), b64::encode(&point[33..]));
-    let text = format!(r#"{{"crv":"{crv}","kty":"EC","x":"{x}","y":"{y}"}}"#);
-    b64::encode(&Sha256::digest(text.as_bytes()))
-}
-
 /// An agent's public identity key on secp256k1.
 #[derive(Clone)]
 pub struct IdentityKey {
@@ -109,7 +112,9 @@ impl IdentityKey {
     const ALG: &'static str = "ES256K";
 
     pub fn from_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
-        let key = Self::from_point(jwk.to_point(Self::CRV, Self::ALG)?)?;
+        let point = jwk.to_point(Self::CRV, Self::ALG)?;
+        let key = PublicKey::from_byte_array_uncompressed(point).map_err(|_| KeyError::BadPoint)?;
+        let key = Self { key, keyid: jwk.thumbprint() };
         match &jwk.kid {
             Some(kid) if *kid != key.keyid => Err(KeyError::WrongKid),
             _ => Ok(key),
@@ -124,12 +129,7 @@ impl IdentityKey {
             _ => return Err(KeyError::BadPoint),
         }
         let key = PublicKey::from_slice(sec1).map_err(|_| KeyError::BadPoint)?;
-        Self::from_point(key.serialize_uncompressed())
-    }
-
-    fn from_point(point: [u8; 65]) -> Result<Self, KeyError> {
-        let key = PublicKey::from_byte_array_uncompressed(point).map_err(|_| KeyError::BadPoint)?;
-        Ok(Self { key, keyid: thumbprint(Self::CRV, &point) })
+        Ok(Self { key, keyid: Jwk::from_point(Self::CRV, &key.serialize_uncompressed()).thumbprint() })
     }
 
     /// The compressed point.

@@ -22,6 +22,7 @@ use self::table::{Fault, Keeping, TABLE};
 use self::traffic::{Ledger, Traffic, works};
 use crate::Failure;
 use crate::agent::LoadAgent;
+use crate::record::record;
 use crate::upstream::Upstream;
 use crate::world::World;
 
@@ -37,6 +38,9 @@ pub struct Faults {
     /// Only the faults whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Write the table into docs/RESULTS.md
+    #[arg(long, conflicts_with = "only")]
+    record: bool,
     /// Where faults.json goes
     #[arg(long, value_name = "DIRECTORY", default_value = "target/faults")]
     out: PathBuf,
@@ -80,19 +84,33 @@ impl Faults {
         }
         scene.world.runtime.block_on(traffic.stop());
         let findings = check(&scene.world.stack, &scene.world.issuer(), &ledger.answers(), &upstream.arrivals())?;
-        println!(
-            "\n{} answers, {} arrivals at the tool, {} violations, {} forwarded calls without an outcome",
+        let sum = format!(
+            "{} answers, {} arrivals at the tool, {} violations, {} forwarded calls without an outcome",
             findings.answers,
             findings.arrivals,
             findings.violations.len(),
             findings.without_outcome
         );
+        println!("\n{sum}");
+        if self.record {
+            record("faults", &markdown(&rows, &sum))?;
+        }
         std::fs::create_dir_all(&self.out)?;
         std::fs::write(self.out.join("faults.json"), serde_json::to_string_pretty(&rows)?)?;
         let unbroken = findings.violations.is_empty() && rows.iter().all(|row| row.violations.is_empty());
         // What is not well by itself has ended the run before.
         Ok(unbroken && findings.answers > 100 && findings.arrivals > 100)
     }
+}
+
+fn markdown(rows: &[Row], sum: &str) -> String {
+    let mut text = String::from("| fault | callers saw, beside what is usual | well after |\n|---|---|---:|\n");
+    for Row { fault, seen, well_after_s, logins: _, violations } in rows {
+        let seen = if seen.is_empty() { "nothing" } else { seen };
+        let broken = if violations.is_empty() { "" } else { ", **a promise was broken**" };
+        text.push_str(&format!("| {fault} | {seen}{broken} | {well_after_s:.1} s |\n"));
+    }
+    format!("{text}\n{sum}.\n")
 }
 
 /// Answers that are as they should be.

@@ -109,6 +109,12 @@ pub enum VaultError {
 }
 
 impl VaultError {
+    /// Whether the token said no to the PIN: asked again and again it would lock itself.
+    #[must_use]
+    pub fn is_pin_refused(&self) -> bool {
+        matches!(self, Self::Token(TokenError::PinRefused { .. }))
+    }
+
     pub(crate) fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| VaultError::System { what, source }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TokenError;
 use super::verified::VerifiedToken;
-use crate::jwk::{Jwk, KeyError, thumbprint};
+use crate::jwk::{Jwk, KeyError};
 
 const CRV: &str = "P-256";
 const ALG: &str = "ES256";
@@ -27,7 +27,7 @@ impl TokenKey {
         if point[0] != 4 {
             return Err(KeyError::BadPoint);
         }
-        Ok(Self { point, kid: thumbprint(CRV, &point), decoding: DecodingKey::from_ec_der(&point) })
+        Ok(Self { point, kid: Jwk::from_point(CRV, &point).thumbprint(), decoding: DecodingKey::from_ec_der(&point) })
     }
 
     pub fn from_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
