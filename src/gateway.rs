@@ -53,6 +53,8 @@ pub struct Gateway {
     pub config: Config,
     pub clock: Clock,
     pub store: Store,
+    /// The same over connections that agents cannot take.
+    pub people: Store,
     pub cache: Cache,
     pub admission: Admission,
     pub vault: Vault,
@@ -90,6 +92,7 @@ impl Gateway {
             roster: RwLock::new(Arc::new(roster)),
             config,
             clock,
+            people: store.for_people(),
             store,
             cache,
             admission,

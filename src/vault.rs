@@ -2,8 +2,10 @@
 //! when it says which one it lacks, the wrapped key is loaded from the store and the call is made
 //! once more.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tgp_vault_client::wire::{Call, LoadDek, Refusal as VaultRefusal, RefusalCode, WrappedDek};
 use tgp_vault_client::{CallError, Client};
@@ -20,8 +22,8 @@ const DEKS_PER_CALL: usize = 4;
 pub struct Vault {
     client: Client,
     store: Store,
-    // Loading the same key for a thousand waiting calls would be a thousand slow calls.
-    loading: Arc<tokio::sync::Mutex<()>>,
+    // Loading the same key for a thousand waiting calls would be a thousand slow calls: when each was loaded last.
+    loading: Arc<tokio::sync::Mutex<HashMap<Uuid, Instant>>>,
 }
 
 /// A call that brought no reply.
@@ -51,19 +53,26 @@ impl Vault {
     /// hold secrets and are not cloned.
     pub async fn call<C: Call>(&self, tenant: Uuid, make: impl Fn() -> C) -> Result<C::Reply, VaultError> {
         for _ in 0..DEKS_PER_CALL {
+            let begun = Instant::now();
             match self.client.call(make()).await {
-                Err(CallError::DekUnknown(dek)) => self.load(tenant, dek).await?,
+                Err(CallError::DekUnknown(dek)) => self.load(tenant, dek, begun).await?,
                 answer => return Ok(answer?),
             }
         }
         Ok(self.client.call(make()).await?)
     }
 
-    async fn load(&self, tenant: Uuid, id: Uuid) -> Result<(), VaultError> {
-        let _turn = self.loading.lock().await;
+    /// For a call that began at `begun`: a key that was loaded since is there.
+    async fn load(&self, tenant: Uuid, id: Uuid, begun: Instant) -> Result<(), VaultError> {
+        let mut loaded = self.loading.lock().await;
+        if loaded.get(&id).is_some_and(|at| *at > begun) {
+            return Ok(());
+        }
         let dek = self.store.dek(tenant, id).await?.ok_or(VaultError::DekMissing(id))?;
         let wrapped = unpack(tenant, id, dek.purpose, &dek.wrapped).ok_or(VaultError::DekMissing(id))?;
-        Ok(self.client.call(LoadDek { dek: wrapped }).await?)
+        self.client.call(LoadDek { dek: wrapped }).await?;
+        loaded.insert(id, Instant::now());
+        Ok(())
     }
 }
 

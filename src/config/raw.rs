@@ -207,7 +207,7 @@ impl RawConfig {
                     module: token.module,
                     label: token.label,
                     pin_file: at(token.pin_file),
-                    start_lock: token.start_lock.map_or_else(|| state.with_extension("lock"), at),
+                    start_lock: token.start_lock.map_or_else(|| state.with_file_name("start.lock"), at),
                     state,
                 }
             }),

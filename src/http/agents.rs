@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::answer::{admissible, content, finish, json as answer_json, path_and_query, secret_json};
-use super::failures::FailureLimit;
+use super::answer::{admissible, content, finish, json as answer_json, path_and_query, secret_json, to_the_end};
+use super::failures::{Caller, FailureLimit};
 use super::listen::{Answer, Connection};
 use super::metrics::Metrics;
 use super::problem;
@@ -50,21 +50,27 @@ struct Exchange {
 impl Answer for AgentRoutes {
     async fn answer(self: Arc<Self>, request: Request<Incoming>, connection: Arc<Connection>) -> Response<Body> {
         let request_id = Uuid::new_v4();
-        let remote = connection.remote.ip();
         let now = self.gateway.now();
-        let (parts, body) = request.into_parts();
+        let caller = match connection.peer.agent(now) {
+            Ok(agent) => Caller::Named(agent),
+            Err(_) => Caller::at(connection.remote.ip()),
+        };
+        let (mut parts, body) = request.into_parts();
         // Whatever goes wrong below it is told in RFC 6749's terms.
         let of_oauth = parts.uri.path().starts_with("/oauth2/");
+        let framed = connection.verdict.check(&mut parts);
         let exchange = Exchange { request_id, connection, parts, body };
-        let answered = match self.failures.check(remote, now) {
-            Ok(()) => self.route(exchange).await,
-            Err(refusal) => Err(Denied::counted(refusal)),
+        let answered = match (framed, self.failures.check(caller, now)) {
+            // Nothing that follows on this connection is read, so it closes whatever else there is to say.
+            (Err(refusal), _) => Err(self.refuse(&exchange, refusal).await),
+            (Ok(()), Err(refusal)) => Err(Denied::counted(refusal)),
+            (Ok(()), Ok(())) => self.route(exchange, caller).await,
         };
         let response = match answered {
             Ok(response) => response,
             Err(denied) => {
-                if denied.counts_against_address() {
-                    self.failures.note(remote, now);
+                if denied.counts_against_caller() {
+                    self.failures.note(caller, now);
                 }
                 let refusal = denied.settle(&self.gateway.admission).await;
                 tracing::info!(%request_id, code = %refusal.code, detail = %refusal.detail, "refused");
@@ -81,9 +87,9 @@ impl Answer for AgentRoutes {
 }
 
 impl AgentRoutes {
-    async fn route(&self, mut exchange: Exchange) -> Result<Response<Body>, Denied> {
+    async fn route(&self, exchange: Exchange, caller: Caller) -> Result<Response<Body>, Denied> {
         let config = &self.gateway.config;
-        let admissible = admissible(&mut exchange.parts, &exchange.connection, &config.limits, &config.issuer);
+        let admissible = admissible(&exchange.parts, &config.limits, &config.issuer);
         let path = exchange.parts.uri.path().to_owned();
         if path.starts_with("/t/") {
             return self.proxy(exchange, admissible).await;
@@ -95,7 +101,7 @@ impl AgentRoutes {
         match (path.as_str(), &method) {
             ("/.well-known/oauth-authorization-server", &Method::GET | &Method::HEAD) => Ok(self.metadata()),
             ("/oauth2/jwks", &Method::GET | &Method::HEAD) => Ok(self.jwks()),
-            ("/oauth2/token", &Method::POST) => Ok(self.token(exchange).await),
+            ("/oauth2/token", &Method::POST) => Ok(self.token(exchange, caller).await),
             ("/v1/enrol", &Method::POST) => self.enrol(exchange).await,
             ("/v1/certificates", &Method::POST) => self.certificates(exchange).await,
             ("/v1/tools", &Method::GET | &Method::HEAD) => self.catalogue(exchange, None).await,
@@ -147,14 +153,14 @@ impl AgentRoutes {
     }
 
     /// `/oauth2/*` answer in RFC 6749's terms.
-    async fn token(&self, exchange: Exchange) -> Response<Body> {
-        let (request_id, remote) = (exchange.request_id, exchange.connection.remote.ip());
+    async fn token(&self, exchange: Exchange, caller: Caller) -> Response<Body> {
+        let request_id = exchange.request_id;
         let mut way = None;
         match self.issue(exchange, &mut way).await {
             Ok(response) => response,
             Err((denied, name)) => {
-                if denied.counts_against_address() {
-                    self.failures.note(remote, self.gateway.now());
+                if denied.counts_against_caller() {
+                    self.failures.note(caller, self.gateway.now());
                 }
                 let code = denied.code();
                 let refusal = denied.settle(&self.gateway.admission).await;
@@ -224,7 +230,8 @@ impl AgentRoutes {
 
     async fn enrol(&self, exchange: Exchange) -> Result<Response<Body>, Denied> {
         let (signed, _) = self.read_signed(exchange).await.map_err(Denied::counted)?;
-        let enrolled = enrol::enrol(&self.gateway, &signed.borrow()).await?;
+        let gateway = Arc::clone(&self.gateway);
+        let enrolled = to_the_end(async move { enrol::enrol(&gateway, &signed.borrow()).await }).await?;
         let reply = EnrolmentAnswer {
             agent: enrolled.facts.agent,
             aan: &enrolled.facts.aan,
@@ -244,7 +251,8 @@ impl AgentRoutes {
         };
         let early = |refusal: Refusal| Denied::early(&entry, refusal);
         let (signed, _) = self.read_signed(exchange).await.map_err(early)?;
-        let certificate = enrol::renew(&self.gateway, &agent, &signed.borrow()).await?;
+        let gateway = Arc::clone(&self.gateway);
+        let certificate = to_the_end(async move { enrol::renew(&gateway, &agent, &signed.borrow()).await }).await?;
         let reply = json!({
             "certificate_chain": certificate.chain,
             "ca_bundle": self.gateway.deployment.ca_pem,

@@ -10,21 +10,30 @@ use serde::Serialize;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::listen::Connection;
 use crate::config::{Limits, Origin};
 use crate::proxy::headers;
 use crate::refusal::{Advice, Code, Refusal};
+use crate::verify::Denied;
 
 /// The longest answer with a secret in it: a chain of certificates beside a master key.
 const SECRET_ROOM: usize = 32 * 1024;
 
-/// Bounds, framing and target, before anything else is looked at.
-pub fn admissible(parts: &mut Parts, connection: &Connection, limits: &Limits, origin: &Origin) -> Result<(), Refusal> {
-    connection.verdict.check(parts)?;
-    check(parts, limits, origin)
+/// In octets.
+const MAX_METHOD: usize = 32;
+
+/// Does an act that has begun to its end, whether or not its caller stays to hear of it: what the vault has done is not left
+/// without its row.
+pub async fn to_the_end<T: Send + 'static>(
+    act: impl Future<Output = Result<T, Denied>> + Send + 'static,
+) -> Result<T, Denied> {
+    match tokio::spawn(act).await {
+        Ok(done) => done,
+        Err(error) => Err(Denied::counted(Refusal::internal(&error))),
+    }
 }
 
-fn check(parts: &Parts, limits: &Limits, origin: &Origin) -> Result<(), Refusal> {
+/// Bounds and target. What was wrong with the framing is known before; see [`Verdict`](super::head::Verdict).
+pub fn admissible(parts: &Parts, limits: &Limits, origin: &Origin) -> Result<(), Refusal> {
     let (bytes, fields) = headers::measure(&parts.headers);
     if bytes > limits.header_bytes || fields > limits.header_fields {
         let detail =
@@ -35,6 +44,10 @@ fn check(parts: &Parts, limits: &Limits, origin: &Origin) -> Result<(), Refusal>
     if two_hosts || headers::framing_is_in_doubt(&parts.headers) {
         let detail = "send host, content-type and content-length once, and not content-length with transfer-encoding";
         return Err(Refusal::new(Code::RequestMalformed, detail).advise(Advice::Close));
+    }
+    // It goes on record; a manifest's actions have no longer ones.
+    if parts.method.as_str().len() > MAX_METHOD {
+        return Err(Refusal::new(Code::RequestMalformed, "no method is that long").advise(Advice::Close));
     }
     if parts.method == http::Method::CONNECT {
         return Err(Refusal::new(Code::MethodNotAllowed, "this is no forward proxy").advise(Advice::Close));
@@ -141,7 +154,7 @@ mod tests {
             std::path::Path::new("/"),
         )
         .expect("a configuration");
-        check(&parts(request), &config.limits, &config.issuer).map_err(|refusal| refusal.code)
+        admissible(&parts(request), &config.limits, &config.issuer).map_err(|refusal| refusal.code)
     }
 
     #[test]

@@ -46,8 +46,14 @@ impl HealthRoutes {
     async fn ready(&self) -> Response<Body> {
         let (vault, store) = tokio::join!(self.gateway.vault.ask(Health {}), self.gateway.store.ping());
         let (vault_ok, mode, vault_text) = match &vault {
-            Ok(report) if report.known_answer => (true, Some(report.mode.as_str()), "ok".to_owned()),
-            Ok(report) => (false, Some(report.mode.as_str()), "the known answer is wrong".to_owned()),
+            Ok(report) => {
+                let text = match (report.known_answer, report.state_sound) {
+                    (true, true) => "ok",
+                    (false, _) => "the known answer is wrong",
+                    (true, false) => "its state cannot be written",
+                };
+                (text == "ok", Some(report.mode.as_str()), text.to_owned())
+            }
             Err(error) => (false, None, error.to_string()),
         };
         let store_text = store.as_ref().map_or_else(ToString::to_string, |()| "ok".to_owned());

@@ -122,8 +122,11 @@ async fn ask(gateway: &Gateway, agent: &Agent, signed: &Signed<'_>) -> Result<En
     })?;
     let enrol = || Enrol { invitation: StatementText::of(&agent.invitation), request: signed.envelope(), dek: dek.id };
     gateway.vault.call(agent.tenant, enrol).await.map_err(|error| match Refusal::from(error) {
-        // An invitation that no longer stands (its inviter has left, say) is a code that does not fit.
-        refusal if matches!(refusal.code, Code::StatementRefused | Code::Conflict) => code_invalid(),
+        // An invitation that no longer stands (its inviter has left, say) is a code that does not fit; why is for the log.
+        refusal if matches!(refusal.code, Code::StatementRefused | Code::Conflict | Code::CodeInvalid) => {
+            tracing::info!(agent = %agent.id, code = %refusal.code, detail = %refusal.detail, "an invitation does not stand");
+            code_invalid()
+        }
         refusal => refusal,
     })
 }

@@ -315,7 +315,8 @@ async fn permit(
         return Err(Refusal::new(Code::ResourceRefused, format!("the token is for {resource}, not for this tool")));
     }
     let Some(action) = action else {
-        let detail = format!("{} {} is no action of {}", request.method(), place.path(), tool.slug);
+        // Without the path, which may hold what nobody should read in a log.
+        let detail = format!("this method and path are no action of {}", tool.slug);
         return Err(Refusal::new(Code::ActionUnknown, detail));
     };
     let asked =

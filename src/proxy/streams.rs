@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::refusal::Code;
+use crate::store::StoreError;
 use crate::store::agent::Status;
 use crate::store::cache::{Cache, Notice};
 
@@ -116,16 +117,18 @@ impl Streams {
         let mut notices = cache.notices();
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Whether the last question got no answer: it is asked until it does.
+        let mut unanswered = false;
         loop {
             tokio::select! {
                 notice = notices.recv() => match notice {
-                    Ok(Notice::Agent(id)) => self.look_at(&cache, id).await,
-                    Ok(Notice::Everything) | Err(RecvError::Lagged(_)) => self.ask(&cache).await,
+                    Ok(Notice::Agent(id)) => unanswered |= self.look_at(&cache, id).await.is_err(),
+                    Ok(Notice::Everything) | Err(RecvError::Lagged(_)) => unanswered = self.ask(&cache).await.is_err(),
                     Ok(_) => {}
                     Err(RecvError::Closed) => return,
                 },
-                _ = tick.tick() => if !cache.is_certain(CERTAINTY) {
-                    self.ask(&cache).await;
+                _ = tick.tick() => if unanswered || !cache.is_certain(CERTAINTY) {
+                    unanswered = self.ask(&cache).await.is_err();
                 },
             }
         }
@@ -151,28 +154,28 @@ impl Streams {
     }
 
     /// One agent has changed.
-    async fn look_at(&self, cache: &Cache, id: Uuid) {
+    async fn look_at(&self, cache: &Cache, id: Uuid) -> Result<(), StoreError> {
         if !self.0.lock().agents.contains_key(&id) {
-            return;
+            return Ok(());
         }
-        match cache.agent(id).await {
-            Ok(Some(agent)) if agent.status == Status::Active => {}
-            Ok(agent) => self.cut(id, agent.map_or(Status::Retired, |agent| agent.status)),
-            // The next look asks the database, which may be back by then.
-            Err(_) => self.ask(cache).await,
-        }
+        self.cut_stopped(cache, &[id]).await
     }
 
-    /// Any agent may have changed: one question about all that have open streams.
-    async fn ask(&self, cache: &Cache) {
+    /// Any agent may have changed: one question about all that have open streams. Nothing new is admitted while the store
+    /// is away; what was admitted goes on until it answers.
+    async fn ask(&self, cache: &Cache) -> Result<(), StoreError> {
         let agents: Vec<Uuid> = self.0.lock().agents.keys().copied().collect();
         if agents.is_empty() {
-            return;
+            return Ok(());
         }
-        // Nothing new is admitted while the store is away; what was admitted goes on.
-        for (id, status) in cache.stopped_agents(&agents).await.unwrap_or_default() {
+        self.cut_stopped(cache, &agents).await
+    }
+
+    async fn cut_stopped(&self, cache: &Cache, agents: &[Uuid]) -> Result<(), StoreError> {
+        for (id, status) in cache.stopped_agents(agents).await? {
             self.cut(id, status);
         }
+        Ok(())
     }
 
     fn cut(&self, id: Uuid, status: Status) {

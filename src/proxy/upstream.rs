@@ -2,6 +2,7 @@
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
+use tgp_authority::valid_origin;
 
 /// `http[s]://host[:port][/base]`, without query, userinfo or trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,11 @@ impl Upstream {
         if authority.as_str().contains('@') {
             return Err(UpstreamAddressError("a user or password has no place in it: set a credential"));
         }
+        // http lets octets stand between a bracketed address and its port.
+        let port = authority.port().map_or_else(String::new, |port| format!(":{}", port.as_str()));
+        if authority.as_str() != format!("{}{port}", authority.host()) && !authority.as_str().ends_with(':') {
+            return Err(UpstreamAddressError("it is not a URL"));
+        }
         let path = parts.path_and_query.unwrap_or(PathAndQuery::from_static("/"));
         if path.query().is_some() || text.contains('#') {
             return Err(UpstreamAddressError("it has neither query nor fragment"));
@@ -46,6 +52,10 @@ impl Upstream {
             None if authority.as_str().ends_with(':') => return Err(UpstreamAddressError("its port is empty")),
             _ => format!("{scheme}://{host}"),
         };
+        // What http takes for a host may be no name and no address, and could never be signed.
+        if !valid_origin(&origin) {
+            return Err(UpstreamAddressError("its host is not a DNS name or an IP address in its usual form"));
+        }
         Ok(Self { scheme, authority, base, origin })
     }
 
@@ -124,6 +134,9 @@ mod tests {
             "http://x/a//b",
             "x.example",
             "http://x:",
+            "http://x_y",
+            "http://[::1]_:8080",
+            "http://[::1_]",
         ] {
             assert!(Upstream::parse(text).is_err(), "{text}");
         }

@@ -41,6 +41,8 @@ struct State {
     agents: HashMap<Uuid, Arc<Agent>>,
     tools: HashMap<String, Arc<Tool>>,
     grants: HashMap<Uuid, HashMap<String, Arc<[Grant]>>>,
+    /// Of all agents together; at least as many as there are.
+    kept_grants: usize,
 }
 
 impl State {
@@ -62,6 +64,7 @@ impl State {
                 self.agents.clear();
                 self.tools.clear();
                 self.grants.clear();
+                self.kept_grants = 0;
             }
         }
     }
@@ -118,9 +121,12 @@ impl Cache {
         grants.retain(|grant| !grant.revoked);
         let grants: Arc<[Grant]> = grants.into();
         self.keep(generation, |state| {
-            if state.grants.len() >= CAPACITY {
+            // Each name that an agent asks for leaves an entry, whether there is such a tool or not.
+            if state.kept_grants >= CAPACITY {
                 state.grants.clear();
+                state.kept_grants = 0;
             }
+            state.kept_grants += 1;
             state.grants.entry(agent).or_default().insert(tool.to_owned(), grants.clone());
         });
         Ok(grants)
@@ -153,7 +159,7 @@ impl Cache {
 
     /// Those of `agents` that may not act, and why, as the database knows it now.
     pub async fn stopped_agents(&self, agents: &[Uuid]) -> Result<Vec<(Uuid, Status)>, StoreError> {
-        self.store.stopped_agents(agents).await
+        self.store.for_people().stopped_agents(agents).await
     }
 
     fn proven(&self) {

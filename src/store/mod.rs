@@ -38,10 +38,16 @@ pub use audit::{Entry, Kind};
 pub use error::{Conflict, StoreError};
 pub use sealed::Sealed;
 
+/// Connections for what agents ask, and as many again for people and for what keeps watch: an agent that floods the first
+/// cannot keep anybody from freezing it.
+const FOR_AGENTS: u32 = 8;
+const FOR_PEOPLE: u32 = 4;
+
 /// The gateway's connections. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     pool: PgPool,
+    people: PgPool,
 }
 
 impl Store {
@@ -55,13 +61,10 @@ impl Store {
             ("statement_timeout", "5s"),
             ("idle_in_transaction_session_timeout", "10s"),
         ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(2))
-            .connect_with(options)
-            .await
-            .map_err(StoreError::unavailable)?;
-        let store = Self { pool };
+        let pool =
+            |connections| PgPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(2));
+        let agents = pool(FOR_AGENTS).connect_with(options.clone()).await.map_err(StoreError::unavailable)?;
+        let store = Self { pool: agents, people: pool(FOR_PEOPLE).connect_lazy_with(options) };
         match store.maintain_partitions().await {
             Ok(_) => Ok(store),
             // The one query of this binary that the schema does not know is its first.
@@ -70,6 +73,12 @@ impl Store {
             ))),
             Err(error) => Err(error),
         }
+    }
+
+    /// The same store over the connections that agents cannot take.
+    #[must_use]
+    pub fn for_people(&self) -> Self {
+        Self { pool: self.people.clone(), people: self.people.clone() }
     }
 
     /// Whether the database answers: what health reports.

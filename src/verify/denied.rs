@@ -11,7 +11,7 @@ pub enum Due {
     /// An authenticated caller: one row.
     Row(Box<Entry>),
     /// The certificate names the caller, and nothing yet shows that he meant this request: one row, and
-    /// it counts against his address, so that nobody can fill the disk with such rows.
+    /// such rows are limited, so that nobody can fill the disk with them.
     Early(Box<Entry>),
     /// The decision is on record, and was yes; how the rest failed is on its way there.
     Outcome(Recording),
@@ -53,8 +53,8 @@ impl Denied {
         self.refusal.code
     }
 
-    /// Whether such refusals are limited per address.
-    pub fn counts_against_address(&self) -> bool {
+    /// Whether such refusals are limited.
+    pub fn counts_against_caller(&self) -> bool {
         matches!(self.due, Due::Count | Due::Early(_)) && self.refusal.code != Code::RateLimited
     }
 

@@ -220,7 +220,7 @@ impl Scene {
             world.deployment.operator(&["agent", "create", handle, "--for", lasts, "--code-file", path_text]);
         };
         create("waiting-bot", "1h");
-        create("late-bot", "1s");
+        create("late-bot", "8s"); // the vault has to see it in time, on a busy machine too
         let codes = ["waiting-bot", "late-bot", "travel-bot"].map(|handle| {
             let text = std::fs::read_to_string(world.deployment.path(&format!("{handle}.code"))).expect("a code");
             EnrolmentCode::parse(text.trim()).expect("a code")

@@ -1,4 +1,4 @@
-//! The limits themselves: failures by address, live nonces by agent, time for a head and for a body.
+//! The limits themselves: failures by caller, live nonces by agent, time for a head and for a body.
 
 use crate::plan::Plan;
 use crate::raw::tell;
@@ -22,7 +22,9 @@ pub const CASES: &[Case<Limit>] = &[
     ("failures: nobody's request", |w| failed(w, |w| w.anonymous("GET", "/v1/tools")), 429, "rate-limited"),
     ("failures: nobody's, where nobody need be known", |w| failed(w, |w| w.anonymous("GET", "/oauth2/jwks")), 429, "temporarily_unavailable rate-limited"),
     ("failures: a request of the token endpoint", |w| failed(w, |w| w.anonymous("POST", "/oauth2/token")), 429, "temporarily_unavailable rate-limited"),
-    ("failures: an agent's good request", |w| failed(w, |w| { let mut plan = Plan::new(w); plan.sign(); unrecorded(plan.send()) }), 429, "rate-limited"),
+    ("failures: an agent's good request from the same address", |w| failed(w, another_agent), 200, ""),
+    ("failures: of the agent itself", |w| failed_as_agent(w, |w| { let mut plan = Plan::new(w); plan.sign(); unrecorded(plan.send()) }), 429, "rate-limited"),
+    ("failures: another agent's", |w| failed_as_agent(w, another_agent), 200, ""),
     ("failures: of agents do not count at the operators' listener", |w| failed(w, operators), 401, "certificate-required"),
 ];
 
@@ -75,12 +77,22 @@ fn another_agent(world: &World) -> Answer {
     answer
 }
 
-/// Fails as often as one may within a minute of the clock, then asks. A minute that ended meanwhile forgave all of it.
+/// Fails as often as one may, without a certificate.
 fn failed(world: &World, then: fn(&World) -> Answer) -> Answer {
+    exhausted(world, |world| world.anonymous("GET", "/v1/tools").status == 401, then)
+}
+
+/// Fails as often as an agent may whose certificate says who it is, and nothing that it means what it asks.
+fn failed_as_agent(world: &World, then: fn(&World) -> Answer) -> Answer {
+    exhausted(world, |world| world.plain(true, "GET", "/t/mail/messages", &[], b"").status == 401, then)
+}
+
+/// Fails as often as one may within a minute of the clock, then asks. A minute that ended meanwhile forgave all of it.
+fn exhausted(world: &World, fails: fn(&World) -> bool, then: fn(&World) -> Answer) -> Answer {
     loop {
         let minute = now() / 60;
         let mut left = 20;
-        while left > 0 && world.anonymous("GET", "/v1/tools").status == 401 {
+        while left > 0 && fails(world) {
             left -= 1;
         }
         let answer = then(world);

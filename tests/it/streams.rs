@@ -104,6 +104,27 @@ fn a_freeze_cuts_a_stream_within_a_second_though_the_listening_connection_was_ki
     cut_within_a_second(&deployment, reading, Instant::now());
 }
 
+/// The change is heard, and the question that it raises finds no connection: it is asked until it is answered.
+#[test]
+fn a_freeze_that_was_heard_while_the_database_could_not_be_asked_cuts_the_stream_once_it_can() {
+    let (deployment, agent, _end) = start("");
+    let reading = read(&deployment, &agent);
+    let asking = "select pid from pg_stat_activity where application_name = 'tgp gateway'";
+    let closed = format!(
+        "alter role tgp_gateway nologin; select count(pg_terminate_backend(pid)) from ({asking}) as a; {FREEZE}"
+    );
+    deployment.sql("postgres", &closed);
+    // It was heard: the connection that listens was there before, and is not asked to log in. Health asks later, waits as
+    // long, and finds nobody either.
+    let ready = format!("http://127.0.0.1:{}/health/ready", deployment.stack.ports().health);
+    let asked = Command::new("curl").args(["-s", &ready]).output().expect("curl");
+    assert!(String::from_utf8_lossy(&asked.stdout).contains("not ready"), "{asked:?}");
+    assert!(!reading.done.is_finished(), "nobody could know");
+    deployment.sql("postgres", "alter role tgp_gateway login");
+    let cut = deployment.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), reading.done).await });
+    assert!(!cut.expect("cut").expect("joined"), "the stream did not end by itself");
+}
+
 #[test]
 fn a_freeze_cuts_a_stream_within_a_second_though_the_listening_connection_is_dead_and_does_not_say_so() {
     let (deployment, agent, _end) = start("");

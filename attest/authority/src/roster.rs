@@ -218,8 +218,10 @@ impl RosterDoc {
         // Whoever can't reach the roster's own quorum has locked every door for ever. For the rest the
         // quorum must be reachable by somebody once it is asked for.
         for op in Op::ALL.into_iter().filter(|op| *op == Op::Roster || quorum.contains_key(op)) {
-            let able = operators.iter().filter(|operator| operator.could_order(op)).count();
-            require(able >= self.quorum(op) as usize, &format!("too few operators for the quorum of {op}"))?;
+            for roles in ordered_by(op) {
+                let able = operators.iter().filter(|operator| operator.could_order(op, roles)).count();
+                require(able >= self.quorum(op) as usize, &format!("too few operators for the quorum of {op}"))?;
+            }
         }
         Ok(())
     }
@@ -256,14 +258,8 @@ impl Operator {
         }
     }
 
-    fn could_order(&self, op: Op) -> bool {
+    fn could_order(&self, op: Op, roles: &[Role]) -> bool {
         let deployment_wide = matches!(op, Op::Roster | Op::CertifyOperator | Op::CertifyServer);
-        let roles: &[Role] = match op {
-            Op::Invite => &[Role::Inviter],
-            Op::Grant | Op::Credential => &[Role::Granter],
-            Op::Revoke => &[Role::Owner, Role::Inviter, Role::Granter],
-            Op::Roster | Op::CertifyOperator | Op::CertifyServer | Op::NewDek => &[Role::Owner],
-        };
         roles.iter().any(|role| self.has_role(*role))
             && (!deployment_wide || self.acts_in(None))
             && self.signing_keys().next().is_some()
@@ -305,6 +301,17 @@ impl OperatorKeyEntry {
             bytes_ok(credential_id, 1023) && bytes_ok(public_key, 512) && crate::url::valid_host(rp_id),
             "a webauthn key is not in its form",
         )
+    }
+}
+
+/// The roles that may order an operation; more than one set where that depends on what it is about.
+fn ordered_by(op: Op) -> &'static [&'static [Role]] {
+    match op {
+        Op::Invite => &[&[Role::Inviter]],
+        Op::Grant | Op::Credential => &[&[Role::Granter]],
+        // An agent; a grant or a credential.
+        Op::Revoke => &[&[Role::Inviter, Role::Owner], &[Role::Granter, Role::Owner]],
+        Op::Roster | Op::CertifyOperator | Op::CertifyServer | Op::NewDek => &[&[Role::Owner]],
     }
 }
 

@@ -147,7 +147,18 @@ fn a_roster_that_breaks_a_rule_may_not_follow() {
             "a quorum nobody reaches",
             "roster-invalid",
             Box::new(|doc| {
-                doc.quorum.insert(Op::Grant, 2);
+                doc.quorum.insert(Op::CertifyServer, 9);
+            }),
+        ),
+        (
+            "a quorum that is reached for agents and for nothing else",
+            "roster-invalid",
+            Box::new(|doc| {
+                doc.operators.retain(|it| !it.roles.contains(&Role::Granter));
+                let owners = doc.operators.iter().filter(|it| it.roles.contains(&Role::Owner)).count();
+                let inviters = doc.operators.iter().filter(|it| it.roles.contains(&Role::Inviter)).count();
+                assert!(inviters > 0, "an inviter may order the revocation of an agent, not of a grant");
+                doc.quorum.insert(Op::Revoke, u32::try_from(owners).expect("few") + 1);
             }),
         ),
         ("no key", "roster-invalid", Box::new(|doc| doc.operators[3].keys.clear())),

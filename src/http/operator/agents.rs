@@ -59,7 +59,7 @@ impl OperatorRoutes {
             name_index: sealed.name_index,
             description: sealed.description,
         };
-        let mut change = gateway.store.change(invite.tenant).await?;
+        let mut change = gateway.people.change(invite.tenant).await?;
         change.insert_agent(&agent).await?;
         change.commit(&Entry { agent: Some(agent.id), ..act.entry(invite.tenant, "invite") }).await?;
         Ok(created(&json!({ "agent": agent.id, "tenant": invite.tenant, "handle": agent.handle, "aan": agent.aan })))
@@ -68,7 +68,7 @@ impl OperatorRoutes {
     pub(super) async fn agents(&self, act: &Act) -> Answered {
         let tenant = act.tenant()?;
         let limit = act.number("limit")?.and_then(|n| u32::try_from(n).ok()).unwrap_or(1000).clamp(1, 1000);
-        let agents = self.gateway.store.agents(tenant, act.parameter("after"), limit).await?;
+        let agents = self.gateway.people.agents(tenant, act.parameter("after"), limit).await?;
         Ok(ok(&json!({ "agents": self.shown(tenant, &agents).await? })))
     }
 
@@ -111,17 +111,17 @@ impl OperatorRoutes {
     }
 
     async fn set_status(&self, act: &Act, agent: Agent, status: Status, verb: &str) -> Answered {
-        let mut change = self.gateway.store.change(agent.tenant).await?;
+        let mut change = self.gateway.people.change(agent.tenant).await?;
         change.set_agent_status(agent.id, status).await?;
         change.commit(&Entry { agent: Some(agent.id), ..act.entry(agent.tenant, verb) }).await?;
         self.gateway.cache.forget(agent.id, "");
-        let fresh = self.gateway.store.agent(agent.tenant, agent.id).await?;
+        let fresh = self.gateway.people.agent(agent.tenant, agent.id).await?;
         self.answer_agent(fresh.unwrap_or(agent)).await
     }
 
     async fn find_agent(&self, act: &Act, name: &str) -> Result<Agent, Refusal> {
         let unknown = || Refusal::new(Code::NotFound, "there is no such agent in this tenant");
-        let store = &self.gateway.store;
+        let store = &self.gateway.people;
         if let Ok(id) = name.parse::<Uuid>() {
             let tenant = store.tenant_of_agent(id).await?.ok_or_else(unknown)?;
             // An agent of a tenant that is not the operator's does not exist for him.
@@ -216,7 +216,7 @@ impl OperatorRoutes {
     }
 
     pub(super) async fn dek(&self, tenant: Uuid, purpose: &str) -> Result<Uuid, Refusal> {
-        let dek = self.gateway.store.newest_dek(tenant, purpose).await?;
+        let dek = self.gateway.people.newest_dek(tenant, purpose).await?;
         dek.map(|dek| dek.id).ok_or_else(|| {
             let detail = format!("the tenant has no {purpose} key yet; an owner runs `tgp tenant prepare`");
             Refusal::new(Code::Conflict, detail)

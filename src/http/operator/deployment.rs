@@ -70,7 +70,7 @@ impl OperatorRoutes {
             })),
             ..Entry::new(request_id, Kind::Operator, DEFAULT)
         };
-        self.gateway.store.record(&entry).await.map_err(Denied::settled)?;
+        self.gateway.people.record(&entry).await.map_err(Denied::settled)?;
         Ok(created(&json!({ "chain": certificate.chain })))
     }
 
@@ -82,14 +82,14 @@ impl OperatorRoutes {
         if dek.tenant != order.tenant {
             return Err(Refusal::internal(&"the vault made a key for another tenant"));
         }
-        let mut change = self.gateway.store.change(dek.tenant).await?;
+        let mut change = self.gateway.people.change(dek.tenant).await?;
         change.insert_dek(dek.id, &dek.purpose, &pack(&dek), &to_value(&statement)?).await?;
         change.commit(&act.entry(dek.tenant, "new-dek")).await?;
         Ok(created(&json!({ "id": dek.id, "tenant": dek.tenant, "purpose": dek.purpose })))
     }
 
     pub(super) async fn deks(&self, act: &Act) -> Answered {
-        let deks = self.gateway.store.deks(act.tenant()?).await?;
+        let deks = self.gateway.people.deks(act.tenant()?).await?;
         let shown: Vec<Value> = deks
             .iter()
             .map(|dek| json!({ "id": dek.id, "tenant": dek.tenant, "purpose": dek.purpose, "created": dek.created }))
@@ -117,11 +117,11 @@ impl OperatorRoutes {
         }
         let row = RosterRow { version, document, statements: to_value(&statements)? };
         let entry = act.entry(DEFAULT, "roster");
-        let mut change = self.gateway.store.change(DEFAULT).await?;
+        let mut change = self.gateway.people.change(DEFAULT).await?;
         match change.insert_roster(&row).await {
             Ok(()) => change.commit(&entry).await?,
             // The vault's word counts; the history has it already.
-            Err(StoreError::Conflict(Conflict::RosterExists)) => self.gateway.store.record(&entry).await?,
+            Err(StoreError::Conflict(Conflict::RosterExists)) => self.gateway.people.record(&entry).await?,
             Err(error) => return Err(error.into()),
         }
         Ok(ok(&json!({ "version": version })))
@@ -133,7 +133,7 @@ impl OperatorRoutes {
         let Operation::CertifyServer(_) = operation(first)? else { return Err(other_statement("certify-server")) };
         let certificate = self.gateway.vault.ask(CertifyServer { statements: texts(&statements) }).await?;
         self.certificate.replace(&certificate.chain).map_err(|error| Refusal::internal(&error))?;
-        self.gateway.store.record(&act.entry(DEFAULT, "certify-server")).await?;
+        self.gateway.people.record(&act.entry(DEFAULT, "certify-server")).await?;
         Ok(created(&json!({ "chain": certificate.chain, "not_after": certificate.not_after })))
     }
 

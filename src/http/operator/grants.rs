@@ -19,12 +19,12 @@ impl OperatorRoutes {
         let Operation::Grant(order) = operation(&statement)? else { return Err(other_statement("grant")) };
         act.may_see(order.tenant)?;
         // Told now, since the vault knows neither agents nor tools by itself.
-        let tool = gateway.store.tool(order.tenant, order.tool.as_str()).await?;
+        let tool = gateway.people.tool(order.tenant, order.tool.as_str()).await?;
         let tool = tool.ok_or_else(|| Refusal::new(Code::NotFound, "there is no such tool in this tenant"))?;
         if tool.resource != order.resource {
             return Err(malformed(&format!("the tool's resource is {}", tool.resource)));
         }
-        if gateway.store.agent(order.tenant, order.agent).await?.is_none() {
+        if gateway.people.agent(order.tenant, order.agent).await?.is_none() {
             return Err(Refusal::new(Code::NotFound, "there is no such agent in this tenant"));
         }
         let dek = self.dek(order.tenant, "record").await?;
@@ -44,7 +44,7 @@ impl OperatorRoutes {
             statement: to_value(&statement)?,
             record,
         };
-        let mut change = gateway.store.change(tenant).await?;
+        let mut change = gateway.people.change(tenant).await?;
         change.put_grant(&row).await?;
         let entry = Entry {
             agent: Some(agent),
@@ -54,7 +54,7 @@ impl OperatorRoutes {
         };
         change.commit(&entry).await?;
         gateway.cache.forget(agent, &row.tool);
-        let stored = gateway.store.grant(tenant, grant).await?.ok_or_else(unknown)?;
+        let stored = gateway.people.grant(tenant, grant).await?.ok_or_else(unknown)?;
         Ok(created(&self.shown_grant(&stored).await?))
     }
 
@@ -65,12 +65,12 @@ impl OperatorRoutes {
             Some(name) => match name.parse() {
                 Ok(id) => Some(id),
                 Err(_) => {
-                    let agent = self.gateway.store.agent_by_handle(tenant, name).await?;
+                    let agent = self.gateway.people.agent_by_handle(tenant, name).await?;
                     Some(agent.ok_or_else(|| Refusal::new(Code::NotFound, "there is no such agent in this tenant"))?.id)
                 }
             },
         };
-        let grants = self.gateway.store.grants(tenant, agent, act.parameter("tool")).await?;
+        let grants = self.gateway.people.grants(tenant, agent, act.parameter("tool")).await?;
         let mut shown = Vec::with_capacity(grants.len());
         for grant in &grants {
             shown.push(self.shown_grant(grant).await?);
@@ -88,12 +88,12 @@ impl OperatorRoutes {
             return Err(other_statement("the revocation of this grant"));
         }
         act.may_see(order.tenant)?;
-        let grant = gateway.store.grant(order.tenant, id).await?.ok_or_else(unknown)?;
+        let grant = gateway.people.grant(order.tenant, id).await?.ok_or_else(unknown)?;
         if grant.revoked {
             return Err(Refusal::new(Code::Conflict, "the grant is revoked already"));
         }
         gateway.vault.ask(Revoke { statements: vec![StatementText::of(&statement)] }).await?;
-        let mut change = gateway.store.change(order.tenant).await?;
+        let mut change = gateway.people.change(order.tenant).await?;
         change.revoke_grant(id).await?;
         let entry = Entry {
             agent: Some(grant.agent),
@@ -103,7 +103,7 @@ impl OperatorRoutes {
         };
         change.commit(&entry).await?;
         gateway.cache.forget(grant.agent, &grant.tool);
-        let stored = gateway.store.grant(order.tenant, id).await?.ok_or_else(unknown)?;
+        let stored = gateway.people.grant(order.tenant, id).await?.ok_or_else(unknown)?;
         Ok(ok(&self.shown_grant(&stored).await?))
     }
 

@@ -14,17 +14,18 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::header::{self, HeaderMap};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tgp_authority::{Operation, Operator, Role, Roster, Signed};
+use tgp_authority::{Operation, Operator, Role, Roster, Signed, Tenants};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::answer::{admissible, finish, json as answer_json, path_and_query};
-use super::failures::FailureLimit;
+use super::answer::{admissible, finish, json as answer_json, path_and_query, to_the_end};
+use super::failures::{Caller, FailureLimit};
 use super::listen::{Answer, Connection};
 use super::metrics::Metrics;
 use super::problem;
@@ -68,16 +69,22 @@ type Answered = Result<Response<Body>, Refusal>;
 impl Answer for OperatorRoutes {
     async fn answer(self: Arc<Self>, request: Request<Incoming>, connection: Arc<Connection>) -> Response<Body> {
         let request_id = Uuid::new_v4();
-        let (remote, now) = (connection.remote.ip(), self.gateway.now());
-        let answered = match self.failures.check(remote, now) {
-            Ok(()) => self.route(request_id, request, &connection).await,
-            Err(refusal) => Err(Denied::counted(refusal)),
+        let now = self.gateway.now();
+        let caller = match connection.peer.operator(now) {
+            Ok((operator, _)) => Caller::Named(operator),
+            Err(_) => Caller::at(connection.remote.ip()),
+        };
+        let (mut parts, body) = request.into_parts();
+        let framed = connection.verdict.check(&mut parts);
+        let answered = match (framed, self.failures.check(caller, now)) {
+            (Err(refusal), _) | (Ok(()), Err(refusal)) => Err(Denied::counted(refusal)),
+            (Ok(()), Ok(())) => self.route(request_id, parts, body, &connection).await,
         };
         let response = match answered {
             Ok(response) => response,
             Err(denied) => {
-                if denied.counts_against_address() {
-                    self.failures.note(remote, now);
+                if denied.counts_against_caller() {
+                    self.failures.note(caller, now);
                 }
                 let refusal = denied.settle(&self.gateway.admission).await;
                 tracing::info!(%request_id, code = %refusal.code, detail = %refusal.detail, "refused an operator");
@@ -91,14 +98,14 @@ impl Answer for OperatorRoutes {
 
 impl OperatorRoutes {
     async fn route(
-        &self,
+        self: &Arc<Self>,
         request_id: Uuid,
-        request: Request<Incoming>,
+        parts: Parts,
+        body: Incoming,
         connection: &Connection,
     ) -> Result<Response<Body>, Denied> {
-        let (mut parts, body) = request.into_parts();
         let limits = &self.gateway.config.limits;
-        admissible(&mut parts, connection, limits, &self.gateway.config.issuer).map_err(Denied::counted)?;
+        admissible(&parts, limits, &self.gateway.config.issuer).map_err(Denied::counted)?;
         not_from_elsewhere(&parts.method, &parts.headers).map_err(Denied::counted)?;
         let path = parts.uri.path().to_owned();
         if path == "/v1/about" && parts.method == Method::GET {
@@ -110,7 +117,8 @@ impl OperatorRoutes {
         };
         if path == "/v1/operator/certificates" && parts.method == Method::POST {
             let body = reads(UNAUTHENTICATED_BODY_LIMIT).await.map_err(Denied::counted)?;
-            return self.certify_operator(request_id, &body).await;
+            let this = Arc::clone(self);
+            return to_the_end(async move { this.certify_operator(request_id, &body).await }).await;
         }
 
         let (id, certificate) = connection.peer.operator(self.gateway.now()).map_err(Denied::counted)?;
@@ -126,12 +134,13 @@ impl OperatorRoutes {
             operator: Some(operator.id),
             method: Some(parts.method.to_string()),
             detail: Some(json!({ "act": format!("{} {path}", parts.method) })),
-            ..Entry::new(request_id, Kind::Operator, DEFAULT)
+            ..Entry::new(request_id, Kind::Operator, home(&operator))
         };
         let body = reads(BODY_LIMIT).await.map_err(|refusal| Denied::row(&entry, refusal))?;
         let query = query(path_and_query(&parts)).map_err(|refusal| Denied::row(&entry, refusal))?;
         let act = Act { request_id, operator, roster, method: parts.method.clone(), query, body };
-        self.act(&path, &act).await.map_err(|refusal| Denied::row(&entry, refusal))
+        let this = Arc::clone(self);
+        to_the_end(async move { this.act(&path, &act).await.map_err(|refusal| Denied::row(&entry, refusal)) }).await
     }
 
     async fn act(&self, path: &str, act: &Act) -> Answered {
@@ -161,6 +170,14 @@ impl OperatorRoutes {
             ("GET", ["v1", "audit", "outcomes"]) => self.outcomes(act).await,
             _ => Err(Refusal::new(Code::NotFound, "there is nothing at this path for this method")),
         }
+    }
+}
+
+/// Where refusals of an operator's acts are on record: in a tenant that is his.
+fn home(operator: &Operator) -> Uuid {
+    match &operator.tenants {
+        Tenants::Only(tenants) if !tenants.contains(&DEFAULT) => tenants.first().copied().unwrap_or(DEFAULT),
+        _ => DEFAULT,
     }
 }
 

@@ -12,7 +12,7 @@ impl OperatorRoutes {
     /// After a record, oldest first; or the newest ones.
     pub(super) async fn audit(&self, act: &Act) -> Answered {
         let (tenant, limit) = (act.tenant()?, limit(act)?);
-        let store = &self.gateway.store;
+        let store = &self.gateway.people;
         let records = match act.number("after")? {
             Some(after) => store.verdicts(tenant, after, limit).await?,
             None => store.last_verdicts(tenant, limit).await?,
@@ -22,7 +22,7 @@ impl OperatorRoutes {
 
     pub(super) async fn outcomes(&self, act: &Act) -> Answered {
         let (tenant, limit) = (act.tenant()?, limit(act)?);
-        let store = &self.gateway.store;
+        let store = &self.gateway.people;
         let outcomes = match act.number("after")? {
             Some(after) => store.endings(tenant, after, limit).await?,
             None => store.last_endings(tenant, limit).await?,

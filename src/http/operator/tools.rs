@@ -90,15 +90,15 @@ impl OperatorRoutes {
             manifest: json!({}),
             actions,
         };
-        let mut change = gateway.store.change(tenant).await?;
+        let mut change = gateway.people.change(tenant).await?;
         change.insert_tool(&tool).await?;
         change.commit(&Entry { tool: Some(slug.to_string()), ..act.entry(tenant, "tool-add") }).await?;
-        let tool = gateway.store.tool(tenant, slug.as_str()).await?.ok_or_else(unknown)?;
+        let tool = gateway.people.tool(tenant, slug.as_str()).await?.ok_or_else(unknown)?;
         Ok(created(&self.shown_tool(&tool).await?))
     }
 
     pub(super) async fn tools(&self, act: &Act) -> Answered {
-        let tools = self.gateway.store.tools(act.tenant()?).await?;
+        let tools = self.gateway.people.tools(act.tenant()?).await?;
         let mut shown = Vec::with_capacity(tools.len());
         for tool in &tools {
             shown.push(self.shown_tool(tool).await?);
@@ -136,14 +136,14 @@ impl OperatorRoutes {
             record: sealed.record,
             statement: json!({ "sealed": STANDARD.encode(&statement.bytes) }),
         };
-        let mut change = gateway.store.change(tool.tenant).await?;
+        let mut change = gateway.people.change(tool.tenant).await?;
         change.set_credential(slug, &credential).await?;
         change.commit(&Entry { tool: Some(slug.to_owned()), ..act.entry(tool.tenant, "credential") }).await?;
         Ok(ok(&json!({ "tool": slug, "version": sealed.version, "origins": sealed.origins })))
     }
 
     async fn find_tool(&self, act: &Act, slug: &str) -> Result<Tool, Refusal> {
-        let store = &self.gateway.store;
+        let store = &self.gateway.people;
         let tenant = store.tenant_of_tool(slug).await?.ok_or_else(unknown)?;
         act.may_see(tenant).map_err(|_| unknown())?;
         store.tool(tenant, slug).await?.ok_or_else(unknown)

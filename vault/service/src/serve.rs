@@ -135,6 +135,9 @@ fn open(
     })
 }
 
+/// No symbolic link is followed, and a pipe is not waited for: somebody else put it there.
+const NOT_ELSEWHERE: i32 = rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
+
 /// One vault per state file, however many are started.
 fn lock(state: &Path) -> Result<File, VaultError> {
     let mut path = state.as_os_str().to_owned();
@@ -144,6 +147,7 @@ fn lock(state: &Path) -> Result<File, VaultError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(NOT_ELSEWHERE)
         .open(&path)
         .map_err(VaultError::system(format!("open {}", Path::new(&path).display())))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {

@@ -144,6 +144,8 @@ impl StateStore {
         let believed = file::believe(&text, |input| Ok::<_, VaultError>(token.mac(&mac_key, input)?))?;
         let (state, tables) = replay(&believed)?;
         let held = token.version()?;
+        // Before the token is told of its version: a token that remembers what the disk forgets could not be started with.
+        file::make_durable(&path).map_err(StateError::Io)?;
         // A line is begun only once the token holds the version of the one before.
         if state.version == held.wrapping_add(1) && !believed.torn {
             token.set_version(state.version)?;
@@ -215,9 +217,24 @@ impl StateStore {
         Ok(out)
     }
 
-    /// Finishes an act that a failing token left half done; nothing where there is none.
+    /// Finishes an act that a failing token left half done, and puts a file in the place of one that could not be written
+    /// or is not there any more; nothing where there is neither.
     pub(crate) fn settle(&self, token: &mut impl StateToken) -> Result<(), Failure> {
-        self.settle_with(&mut self.writer(), token)
+        let mut writer = self.writer();
+        self.settle_with(&mut writer, token)?;
+        if writer.file.tail().is_none() {
+            self.rewrite(&mut writer, token)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the next act can be written down, as far as the last one tells.
+    pub(crate) fn is_sound(&self) -> bool {
+        match self.writer.try_lock() {
+            Ok(writer) => writer.unsettled.is_none() && writer.file.tail().is_some(),
+            // Somebody is writing.
+            Err(_) => true,
+        }
     }
 
     fn settle_with(&self, writer: &mut Writer, token: &mut impl StateToken) -> Result<(), Failure> {

@@ -26,7 +26,7 @@ pub(crate) struct Seat(Mutex<Option<Open>>);
 /// An open session and the handles that were found in it.
 pub(crate) struct Open {
     pub(crate) session: Session,
-    handles: Vec<(ObjectClass, String, ObjectHandle)>,
+    handles: Vec<(ObjectClass, KeyRef, ObjectHandle)>,
 }
 
 impl TokenSession {
@@ -78,12 +78,12 @@ impl Seat {
 impl Open {
     /// The handle of one of a key's objects, found once per session by class, label and CKA_ID.
     pub(crate) fn handle(&mut self, class: ObjectClass, key: &KeyRef) -> Result<ObjectHandle, TokenError> {
-        let known = self.handles.iter().find(|(of, label, _)| *of == class && *label == key.label);
+        let known = self.handles.iter().find(|(of, known, _)| *of == class && known == key);
         if let Some((_, _, handle)) = known {
             return Ok(*handle);
         }
         let handle = object::one(&self.session, class, &key.label, Some(&key.id))?;
-        self.handles.push((class, key.label.clone(), handle));
+        self.handles.push((class, key.clone(), handle));
         Ok(handle)
     }
 }

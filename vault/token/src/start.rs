@@ -16,6 +16,9 @@ use crate::error::TokenError;
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// No symbolic link is followed, and a pipe is not waited for: somebody else put it there.
+const NOT_ELSEWHERE: i32 = rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
+
 /// Held until dropped; the kernel lets go of it when we die.
 pub(crate) struct StartLock {
     _file: File,
@@ -24,8 +27,9 @@ pub(crate) struct StartLock {
 impl StartLock {
     pub(crate) fn acquire(path: &Path) -> Result<Self, TokenError> {
         let failed = |why: String| TokenError::StartLock { path: path.to_owned(), why };
-        let open = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(path);
-        let file = open.map_err(|e| failed(e.to_string()))?;
+        let mut open = OpenOptions::new();
+        open.create(true).write(true).truncate(false).mode(0o600).custom_flags(NOT_ELSEWHERE);
+        let file = open.open(path).map_err(|e| failed(e.to_string()))?;
         let begun = Instant::now();
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {

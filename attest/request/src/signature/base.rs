@@ -17,6 +17,12 @@ use crate::target::Target;
 /// No honest request covers more, and comparing each with each must stay cheap.
 const MAX_COMPONENTS: usize = 128;
 
+/// What a component's own parameters may be at most: `;req;key="…"` and the like are one or two.
+const MAX_COMPONENT_PARAMETERS: usize = 4;
+
+/// A component with parameters reads its field anew, whatever its length; no honest request has more of them.
+const MAX_PARAMETERISED: usize = 8;
+
 /// Fields known to be dictionaries, so that `;sf` can be computed.
 const DICTIONARIES: [&str; 5] = ["content-digest", "repr-digest", "priority", "signature", "signature-input"];
 
@@ -74,6 +80,9 @@ pub(super) fn build(message: &Message<'_>, input: &Input<'_>) -> Result<(String,
     if input.components.len() > MAX_COMPONENTS {
         return Err(Refusal::signature("the signature covers too many components"));
     }
+    if input.components.iter().filter(|component| !component.parameters.is_empty()).count() > MAX_PARAMETERISED {
+        return Err(Refusal::signature("the signature covers too many components with parameters"));
+    }
     let mut base = String::with_capacity(2048);
     let mut covered = Covered::default();
     for (index, component) in input.components.iter().enumerate() {
@@ -104,6 +113,9 @@ fn check_identifier<'c>(component: &'c Component<'_>, earlier: &[Component<'_>])
         return Err(Refusal::signature("a component's name is not a lower-case field name"));
     }
     let parameters = &component.parameters;
+    if parameters.len() > MAX_COMPONENT_PARAMETERS {
+        return Err(Refusal::signature(format!("the component {name} has too many parameters")));
+    }
     for (index, (key, _)) in parameters.iter().enumerate() {
         if parameters[..index].iter().any(|(earlier, _)| earlier == key) {
             return Err(Refusal::signature(format!("a parameter of the component {name} is repeated")));

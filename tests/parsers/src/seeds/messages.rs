@@ -161,6 +161,7 @@ fn replies(seeds: &mut Seeds) {
         attributes: vec![Attribute { name: "CKA_SENSITIVE".into(), value: Some("true".into()) }],
     };
     let report = HealthReport {
+        state_sound: true,
         known_answer: true,
         started: 1,
         mode: Mode::TwoDomain,

@@ -103,6 +103,8 @@ impl Call for Health {
 pub struct HealthReport {
     /// The pinned key answered as known.
     pub known_answer: bool,
+    /// Acts can be written down: neither the state file nor the token's version of it failed last.
+    pub state_sound: bool,
     /// Unix seconds.
     pub started: i64,
     /// Whether gateway and vault are two users.

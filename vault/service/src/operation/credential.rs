@@ -10,8 +10,9 @@ use crate::failure::Failure;
 use crate::record::{self, CredentialRecord};
 use crate::vault::Worker;
 
-/// Without a salt the digest in a statement could be searched for.
-const MIN_SALT: usize = 16;
+/// Without a salt the digest in a statement could be searched for; of another length, its end could be taken for the
+/// secret's beginning.
+const SALT: usize = 16;
 
 pub(super) fn set_credential(
     worker: &mut Worker<'_>,
@@ -27,7 +28,7 @@ pub(super) fn set_credential(
     let Credential { tenant, tool, resource, version, origins, placement, secret_sha256 } = credential.clone();
     let digest = salted_secret_sha256(&salt, secret.expose_secret());
     let same = digest.as_bytes().ct_eq(secret_sha256.as_bytes());
-    if salt.len() < MIN_SALT || !bool::from(same) {
+    if salt.len() != SALT || !bool::from(same) {
         return Err(Failure::refused(
             RefusalCode::SecretMismatch,
             "salt and secret are not those whose digest was signed",

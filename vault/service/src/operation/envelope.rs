@@ -15,21 +15,35 @@ use crate::vault::Worker;
 
 pub(super) fn seal(worker: &mut Worker<'_>, call: Seal, _now: i64) -> Result<Vec<Vec<u8>>, Failure> {
     let Seal { tenant, dek, items } = call;
-    worker.vault.with_dek(dek, tenant, Purpose::Metadata, |key| {
-        items
-            .into_iter()
-            .map(|item| {
-                let SealItem { table, column, key: row, version, plaintext } = item;
-                let plaintext = Zeroizing::new(plaintext);
-                let place = Place { tenant, table: general(&table)?, column: &column, key: &row, version };
+    few(items.len())?;
+    items
+        .into_iter()
+        .map(|item| {
+            let SealItem { table, column, key: row, version, plaintext } = item;
+            let plaintext = Zeroizing::new(plaintext);
+            let place = Place { tenant, table: general(&table)?, column: &column, key: &row, version };
+            // The keys are held for one item at a time: others seal and open meanwhile.
+            worker.vault.with_dek(dek, tenant, Purpose::Metadata, |key| {
                 Ok(envelope::seal(key, dek, place, Fresh::random()?, &plaintext))
             })
-            .collect()
-    })
+        })
+        .collect()
+}
+
+/// Each item costs more memory and time than its octets.
+const MAX_ITEMS: usize = 8192;
+
+fn few(items: usize) -> Result<(), Failure> {
+    if items > MAX_ITEMS {
+        let text = format!("a call seals or opens at most {MAX_ITEMS} values");
+        return Err(Failure::refused(RefusalCode::OutOfRange, text));
+    }
+    Ok(())
 }
 
 pub(super) fn open(worker: &mut Worker<'_>, call: Open, _now: i64) -> Result<Vec<Vec<u8>>, Failure> {
     let Open { tenant, items } = call;
+    few(items.len())?;
     let refused = |e| Failure::refused(RefusalCode::SealInvalid, format!("{e}"));
     items
         .into_iter()

@@ -56,6 +56,7 @@ pub(super) fn health(worker: &mut Worker<'_>, Health {}: Health, _now: i64) -> R
     drop(deks);
     Ok(HealthReport {
         known_answer: vault.keys.known_answer(&mut worker.session),
+        state_sound: vault.state.is_sound(),
         started: vault.started,
         mode: if vault.single_domain { Mode::SingleDomain } else { Mode::TwoDomain },
         calls: vault.counters.calls(),

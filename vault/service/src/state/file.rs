@@ -232,18 +232,33 @@ impl StateFile {
             return Err(io::Error::other("the state has outgrown its file's limit"));
         }
         let beside = beside(&self.path);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        // What a crash left there, or somebody put there: never written through.
+        match std::fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
         file.write_all(line.as_bytes())?;
         file.sync_all()?;
         self.open = None;
         std::fs::rename(&beside, &self.path)?;
         // Until the directory is on disk a crash may bring back the old file, and with it none of the acts that
         // follow: so none may follow.
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+        sync_directory(&self.path)?;
         self.open = Some(Open { file, tail, length, snapshot_length: length });
         Ok(())
     }
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Puts on disk what was read: it may have been in memory alone since the vault before this one was killed.
+pub(super) fn make_durable(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    sync_directory(path)
 }
 
 pub(super) fn line(body: &str, mac: &[u8; 32]) -> String {

@@ -198,6 +198,7 @@ fn a_credential_is_the_signed_one_or_none() {
         ("another secret", call(SALT, b"attackers", at.dek), RefusalCode::SecretMismatch),
         ("another salt", call(b"fedcba9876543210", SECRET, at.dek), RefusalCode::SecretMismatch),
         ("a shorter salt", call(&joined[..8], &joined[8..], at.dek), RefusalCode::SecretMismatch),
+        ("a longer salt", call(&joined[..20], &joined[20..], at.dek), RefusalCode::SecretMismatch),
         ("no secret", call(SALT, b"", at.dek), RefusalCode::SecretMismatch),
         ("a metadata key", call(SALT, SECRET, at.metadata_dek), RefusalCode::DekRefused),
         ("another tenant's key", call(SALT, SECRET, at.other_dek), RefusalCode::DekRefused),
