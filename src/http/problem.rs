@@ -92,6 +92,21 @@ fn challenge(refusal: &Refusal) -> Option<HeaderValue> {
     }
 }
 
+/// RFC 9728 §5.1: a 401 or 403 says where the metadata of what was asked for is. `url` holds nothing that needs quoting.
+pub fn name_metadata(mut response: Response<Body>, url: &str) -> Response<Body> {
+    if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        let challenge = response.headers().get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+        let text = match challenge {
+            Some("Bearer") | None => format!("Bearer resource_metadata=\"{url}\""),
+            Some(challenge) => format!("{challenge}, resource_metadata=\"{url}\""),
+        };
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+        }
+    }
+    response
+}
+
 fn advise(headers: &mut http::HeaderMap, refusal: &Refusal) {
     match &refusal.advice {
         Some(Advice::RetryAfter(seconds)) => {
@@ -208,6 +223,20 @@ mod tests {
         let refusal = Refusal::new(Code::TokenInvalid, "no");
         let response = problem(&issuer(), Uuid::new_v4(), &refusal);
         assert_eq!(response.headers()["www-authenticate"], "Bearer error=\"invalid_token\"");
+    }
+
+    #[test]
+    fn a_refusal_at_a_tool_says_where_its_metadata_is() {
+        let named = |code| {
+            let response = problem(&issuer(), Uuid::new_v4(), &Refusal::new(code, "no"));
+            let response = name_metadata(response, "https://gw/x");
+            response.headers().get("www-authenticate").map(|value| value.to_str().expect("text").to_owned())
+        };
+        let metadata = "resource_metadata=\"https://gw/x\"";
+        assert_eq!(named(Code::TokenMissing), Some(format!("Bearer {metadata}")));
+        assert_eq!(named(Code::TokenInvalid), Some(format!("Bearer error=\"invalid_token\", {metadata}")));
+        assert_eq!(named(Code::ActionUnknown), Some(format!("Bearer {metadata}")));
+        assert_eq!(named(Code::RequestMalformed), None);
     }
 
     #[test]
