@@ -74,9 +74,11 @@ impl Answer for AgentRoutes {
                 tracing::info!(%request_id, code = %refusal.code, detail = %refusal.detail, "refused");
                 if of_oauth {
                     problem::oauth(OauthRefusal::name(refusal.code, None), request_id, &refusal)
+                } else if of_forward_auth {
+                    problem::forwarded(&self.gateway.config.issuer, request_id, &refusal)
                 } else {
-                    let problem = self.problem(request_id, &refusal, tool.as_deref());
-                    if of_forward_auth { verifiers::forwarded_problem(problem, &refusal) } else { problem }
+                    let response = problem::problem(&self.gateway.config.issuer, request_id, &refusal);
+                    self.naming_metadata(response, tool.as_deref())
                 }
             }
         };
@@ -121,10 +123,9 @@ impl AgentRoutes {
         }
     }
 
-    /// A problem document; of a tool's, it says where the tool's metadata is (RFC 9728 §5.1).
-    pub(super) fn problem(&self, request_id: Uuid, refusal: &Refusal, tool: Option<&str>) -> Response<Body> {
+    /// A refusal of a tool's says where the tool's metadata is (RFC 9728 §5.1).
+    pub(super) fn naming_metadata(&self, response: Response<Body>, tool: Option<&str>) -> Response<Body> {
         let issuer = &self.gateway.config.issuer;
-        let response = problem::problem(issuer, request_id, refusal);
         match tool {
             Some(tool) => problem::name_metadata(response, &format!("{issuer}{}{tool}", verifiers::TOOL_METADATA)),
             None => response,

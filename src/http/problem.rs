@@ -57,21 +57,40 @@ pub const fn status(code: Code) -> StatusCode {
 
 /// A problem document with the headers that its code calls for.
 pub fn problem(issuer: &Origin, request_id: Uuid, refusal: &Refusal) -> Response<Body> {
+    problem_as(status(refusal.code), issuer, request_id, refusal)
+}
+
+/// The same for a proxy that asks before it passes a request on: such know 401 and 403 and nothing else, so what it would
+/// have been stands in fields beside the code.
+pub fn forwarded(issuer: &Origin, request_id: Uuid, refusal: &Refusal) -> Response<Body> {
+    let original = status(refusal.code);
+    let answered = match original {
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
+        _ => StatusCode::FORBIDDEN,
+    };
+    let mut response = problem_as(answered, issuer, request_id, refusal);
+    let headers = response.headers_mut();
+    headers.insert("tgp-reason", HeaderValue::from_static(refusal.code.as_str()));
+    headers.insert("tgp-status", HeaderValue::from(original.as_u16()));
+    response
+}
+
+fn problem_as(status: StatusCode, issuer: &Origin, request_id: Uuid, refusal: &Refusal) -> Response<Body> {
     let code = refusal.code;
     let document = json!({
         "type": format!("{issuer}/problems/{code}"),
         "title": code.as_str().replace('-', " "),
-        "status": status(code).as_u16(),
+        "status": status.as_u16(),
         "code": code.as_str(),
         "detail": refusal.detail,
         "request_id": request_id,
     });
     let mut response = Response::new(Body::from(document.to_string()));
-    *response.status_mut() = status(code);
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(challenge) = challenge(refusal) {
+    if let Some(challenge) = challenge(refusal, status) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     advise(headers, refusal);
@@ -79,7 +98,7 @@ pub fn problem(issuer: &Origin, request_id: Uuid, refusal: &Refusal) -> Response
 }
 
 /// RFC 6750 §3.
-fn challenge(refusal: &Refusal) -> Option<HeaderValue> {
+fn challenge(refusal: &Refusal, answered: StatusCode) -> Option<HeaderValue> {
     match (refusal.code, &refusal.advice) {
         (Code::TokenInvalid, _) => Some(HeaderValue::from_static("Bearer error=\"invalid_token\"")),
         (Code::ScopeInsufficient, Some(Advice::Scope(scope))) => {
@@ -87,7 +106,7 @@ fn challenge(refusal: &Refusal) -> Option<HeaderValue> {
         }
         (Code::ScopeInsufficient, _) => Some(HeaderValue::from_static("Bearer error=\"insufficient_scope\"")),
         // RFC 9110 §15.5.2: a 401 names a scheme.
-        (code, _) if status(code) == StatusCode::UNAUTHORIZED => Some(HeaderValue::from_static("Bearer")),
+        _ if answered == StatusCode::UNAUTHORIZED => Some(HeaderValue::from_static("Bearer")),
         _ => None,
     }
 }

@@ -26,13 +26,18 @@ pub const TOOL_METADATA: &str = "/.well-known/oauth-protected-resource/t/";
 /// One token and its hints.
 const FORM_LIMIT: usize = 16 * 1024;
 
+/// Who is no verifier is counted against his address; a store that is away is nobody's fault.
+fn not_let_in(refusal: Refusal) -> Denied {
+    if refusal.code == Code::VerifierRequired { Denied::counted(refusal) } else { Denied::settled(refusal) }
+}
+
 impl AgentRoutes {
     /// RFC 7662.
     pub(super) async fn introspect(&self, exchange: Exchange) -> Result<Response<Body>, Denied> {
         let gateway = &self.gateway;
         let Exchange { parts, body, .. } = exchange;
         let shown = Shown::in_authorization(&parts.headers).map_err(Denied::counted)?;
-        let verifier = shown.verifier(gateway).await.map_err(Denied::counted)?;
+        let verifier = shown.verifier(gateway).await.map_err(not_let_in)?;
         let form = read_body(&parts.headers, body, FORM_LIMIT, gateway.config.limits.body_timeout).await;
         let form = form.and_then(|form| is_form(&parts).map(|()| form)).map_err(Denied::relayed)?;
         let token = form::token(&form).map_err(Denied::relayed)?;
@@ -65,7 +70,7 @@ impl AgentRoutes {
         let gateway = &self.gateway;
         let Exchange { request_id, parts, body, .. } = exchange;
         let shown = Shown::in_authorization(&parts.headers).map_err(Denied::counted)?;
-        let verifier = shown.verifier(gateway).await.map_err(Denied::counted)?;
+        let verifier = shown.verifier(gateway).await.map_err(not_let_in)?;
         let body = read_body(&parts.headers, body, handed::BODY_LIMIT, gateway.config.limits.body_timeout).await;
         let body = body.map_err(Denied::relayed)?;
         let handed = Handed::parse(&body, &gateway.config.trust_domain).map_err(Denied::relayed)?;
@@ -96,7 +101,8 @@ impl AgentRoutes {
 
     /// With the fields that a refusal should carry, for the tool to pass on.
     fn refused_json(&self, refusal: &Refusal, tool: &str, request_id: uuid::Uuid) -> Value {
-        let response = self.problem(request_id, refusal, Some(tool));
+        let response = problem::problem(&self.gateway.config.issuer, request_id, refusal);
+        let response = self.naming_metadata(response, Some(tool));
         let passed_on = [header::WWW_AUTHENTICATE, HeaderName::from_static("accept-signature"), header::RETRY_AFTER];
         let fields: Map<String, Value> = passed_on
             .iter()
@@ -117,7 +123,7 @@ impl AgentRoutes {
         let gateway = &self.gateway;
         let Exchange { request_id, parts, body, .. } = exchange;
         let shown = Shown::in_field(&parts.headers).map_err(Denied::counted)?;
-        let verifier = shown.verifier(gateway).await.map_err(Denied::counted)?;
+        let verifier = shown.verifier(gateway).await.map_err(not_let_in)?;
         let below = path_and_query(&parts).strip_prefix(FORWARD_AUTH).unwrap_or_default();
         let trust_domain = &gateway.config.trust_domain;
         let forwarded = Forwarded::parse(&parts.method, below, &parts.headers, trust_domain, gateway.now());
@@ -145,7 +151,8 @@ impl AgentRoutes {
             Err(denied) => {
                 let refusal = denied.settle(&gateway.admission).await;
                 tracing::info!(%request_id, code = %refusal.code, detail = %refusal.detail, "refused before a tool");
-                return Ok(forwarded_problem(self.problem(request_id, &refusal, Some(&slug)), &refusal));
+                let response = problem::forwarded(&gateway.config.issuer, request_id, &refusal);
+                return Ok(self.naming_metadata(response, Some(&slug)));
             }
         };
         let mut response = Response::new(Body::empty());
@@ -161,7 +168,7 @@ impl AgentRoutes {
 
     /// Who is stopped, signed; see `tgp_request::status`.
     pub(super) async fn status_list(&self) -> Result<Response<Body>, Denied> {
-        let list = self.gateway.status_lists.current(&self.gateway).await.map_err(Denied::counted)?;
+        let list = self.gateway.status_lists.current(&self.gateway).await.map_err(Denied::settled)?;
         let mut response = content(StatusCode::OK, "application/jwt", list.text.clone());
         let age = format!("public, max-age={}", status::FRESH);
         if let Ok(age) = HeaderValue::from_str(&age) {
@@ -211,23 +218,6 @@ fn origin_of(resource: &str) -> &str {
     let host = resource.find("://").map_or(0, |at| at + 3);
     let end = resource[host..].find('/').map_or(resource.len(), |at| host + at);
     &resource[..end]
-}
-
-/// Forward-auth answers 401 and 403 and nothing else, since its callers know nothing else: what it would have been
-/// otherwise stands in fields.
-pub fn forwarded_problem(mut response: Response<Body>, refusal: &Refusal) -> Response<Body> {
-    let status = response.status();
-    *response.status_mut() = match status {
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
-        _ => StatusCode::FORBIDDEN,
-    };
-    let headers = response.headers_mut();
-    headers.insert("tgp-reason", HeaderValue::from_static(refusal.code.as_str()));
-    headers.insert("tgp-status", HeaderValue::from(status.as_u16()));
-    if response.status() == StatusCode::UNAUTHORIZED && !response.headers().contains_key(header::WWW_AUTHENTICATE) {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    response
 }
 
 /// Whether a path is forward-auth's: the original path may stand behind it.

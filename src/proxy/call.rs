@@ -13,12 +13,13 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use sha2::{Digest as _, Sha256};
 use tgp_policy::Permit;
-use tgp_request::signature::{Tag, UnverifiedRequest, VerifiedHead, VerifiedRequest, accept_signature};
+use tgp_request::signature::{Tag, VerifiedRequest, accept_signature};
 use tgp_request::target::{EscapedSlash, within};
 use tgp_request::token::VerifiedToken;
 use uuid::Uuid;
 
 use super::exchange;
+use super::genuine::{Caller, Genuine, Received, genuine};
 use super::reply::Reply;
 use crate::admission::{AdmissionError, Ending, Entry, Kind, Recorded, Spend};
 use crate::gateway::Gateway;
@@ -140,115 +141,6 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
     Ok(Response::from_parts(head, Body::new(body)))
 }
 
-/// A request as it was received, here or by a tool that hands it over.
-pub(crate) struct Received<'a> {
-    pub(crate) method: &'a Method,
-    pub(crate) target_uri: &'a str,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) has_content: bool,
-    pub(crate) now: i64,
-}
-
-/// Who is known before the signature has verified.
-pub(crate) enum Caller {
-    /// The certificate of this connection names the agent.
-    Certified { agent: Arc<Agent> },
-    /// A tool says what it received, and perhaps whom the certificate named that it saw. Nobody's word but the
-    /// signature's binds the token then.
-    Relayed { certified: Option<Uuid> },
-}
-
-impl Caller {
-    /// Nothing shows yet that the caller meant this request.
-    fn early(&self, entry: &Entry, refusal: impl Into<Refusal>) -> Denied {
-        match self {
-            Self::Certified { .. } => Denied::early(entry, refusal),
-            Self::Relayed { .. } => Denied::relayed(refusal),
-        }
-    }
-
-    /// The token is genuine, the signature is not known to be: who presents it is the certificate's word alone.
-    fn unproven(&self, entry: &Entry, refusal: impl Into<Refusal>) -> Denied {
-        match self {
-            Self::Certified { .. } => Denied::row(entry, refusal),
-            Self::Relayed { .. } => Denied::relayed(refusal),
-        }
-    }
-
-    fn names(&self) -> Option<Uuid> {
-        match self {
-            Self::Certified { agent } => Some(agent.id),
-            Self::Relayed { certified } => *certified,
-        }
-    }
-}
-
-/// The head of a request that its agent signed, and the token that it came with.
-pub(crate) struct Genuine {
-    pub(crate) head: VerifiedHead,
-    pub(crate) token: Arc<VerifiedToken>,
-    pub(crate) agent: Arc<Agent>,
-}
-
-/// Form, window, token, certificate against token, signature: the same for whatever door the request came to. `place`
-/// is none where the target is not the tool's.
-pub(crate) async fn genuine(
-    gateway: &Gateway,
-    entry: &mut Entry,
-    received: &Received<'_>,
-    place: Option<&Place<'_>>,
-    caller: Caller,
-) -> Result<Genuine, Denied> {
-    let Received { method, target_uri, headers, has_content, now } = *received;
-    let slash = match place {
-        Some(place) => escaped_slash(gateway, method, place).await,
-        None => EscapedSlash::Refused,
-    };
-    let unverified = UnverifiedRequest::parse_with(method.as_str(), target_uri, headers, Tag::Request, now, slash)
-        .map_err(|refusal| caller.early(entry, with_advice(refusal.into(), has_content)))?;
-
-    // Token, then the certificate against it.
-    let hash = *unverified.bearer_hash().expect("the tag tgp-request goes with a bearer token");
-    let token = gateway
-        .tokens
-        .verify(unverified.bearer(), &hash, now)
-        .map_err(|error| caller.early(entry, tgp_request::Refusal::from(error)))?;
-    entry.jti = Some(token.claims().jti);
-    if caller.names().is_some_and(|agent| token.agent() != agent) {
-        let refusal = Refusal::new(Code::CertificateMismatch, "the certificate and the token name different agents");
-        return Err(caller.unproven(entry, refusal));
-    }
-
-    // Signature, by the token's key, which must still be the agent's.
-    let verified = match unverified.verify(&token) {
-        Err(refusal) if refusal.code != tgp_request::Code::ScopeInsufficient => {
-            return Err(caller.unproven(entry, refusal));
-        }
-        verified => verified,
-    };
-    let agent = match caller {
-        Caller::Certified { agent } => agent,
-        Caller::Relayed { .. } => match gateway.cache.agent(token.agent()).await {
-            Ok(Some(agent)) => agent,
-            Ok(None) => {
-                return Err(Denied::relayed(Refusal::new(Code::TokenInvalid, "the token's agent is not known here")));
-            }
-            Err(error) => return Err(Denied::relayed(error)),
-        },
-    };
-    entry.agent = Some(agent.id);
-    entry.tenant = agent.tenant;
-    let head = match verified {
-        Ok(head) => head,
-        Err(refusal) => return Err(outside(gateway, entry, refusal.into(), method, place).await),
-    };
-    if agent.keyid.as_deref() != Some(token.keyid()) {
-        let refusal = Refusal::new(Code::SignatureInvalid, "the key is not the agent's active identity key");
-        return Err(Denied::row(entry, refusal));
-    }
-    Ok(Genuine { head, token, agent })
-}
-
 fn tool_unknown(slug: &str) -> Refusal {
     Refusal::new(Code::ToolUnknown, format!("there is no tool {slug:.63}"))
 }
@@ -262,7 +154,7 @@ pub async fn known_agent(gateway: &Gateway, id: Uuid) -> Result<Arc<Agent>, Deni
 }
 
 /// `%2F` may stand in a path only where a template of the tool says so.
-async fn escaped_slash(gateway: &Gateway, method: &Method, place: &Place<'_>) -> EscapedSlash {
+pub(super) async fn escaped_slash(gateway: &Gateway, method: &Method, place: &Place<'_>) -> EscapedSlash {
     if !place.rest.contains("%2F") && !place.rest.contains("%2f") {
         return EscapedSlash::Refused;
     }
@@ -276,7 +168,7 @@ fn has_content<B: http_body::Body>(headers: &HeaderMap, body: &B) -> bool {
     !body.is_end_stream() || headers.contains_key(http::header::TRANSFER_ENCODING)
 }
 
-fn with_advice(refusal: Refusal, has_content: bool) -> Refusal {
+pub(super) fn with_advice(refusal: Refusal, has_content: bool) -> Refusal {
     if refusal.code != Code::SignatureMissing {
         return refusal;
     }
@@ -286,7 +178,7 @@ fn with_advice(refusal: Refusal, has_content: bool) -> Refusal {
 }
 
 /// A target outside the token's audience: whether the tool exists comes first, then which scope it takes.
-async fn outside(
+pub(super) async fn outside(
     gateway: &Gateway,
     entry: &Entry,
     refusal: Refusal,

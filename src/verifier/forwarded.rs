@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use tgp_request::name::TrustDomain;
 use uuid::Uuid;
 
-use super::handed::agent_of;
+use super::handed::{agent_of, method_of};
 use crate::http::peer::Peer;
 use crate::refusal::{Code, Refusal};
 
@@ -56,7 +56,7 @@ impl Forwarded {
             return Err(malformed("the original target is a path, as it was received"));
         }
         let method = agreed(methods, "X-Original-Method or X-Forwarded-Method")?;
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| malformed("the original method is none"))?;
+        let method = method_of(method).ok_or_else(|| malformed("the original method is none"))?;
         let certified = match field(headers, "x-forwarded-client-cert")? {
             Some(value) => certified(value, trust_domain, now)?,
             None => None,

@@ -12,6 +12,13 @@ use crate::refusal::{Code, Refusal};
 /// Headers at their most, each octet escaped.
 pub const BODY_LIMIT: usize = 512 * 1024;
 
+const URI_LIMIT: usize = 32 * 1024;
+
+/// It goes on record, and the longest that anybody registered has seventeen letters.
+pub(super) fn method_of(text: &str) -> Option<Method> {
+    Method::from_bytes(text.as_bytes()).ok().filter(|method| method.as_str().len() <= 32)
+}
+
 /// What a tool hands over. A member that is unknown here might change what is asked, and is refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +50,10 @@ impl Handed {
         // The text of serde's error would repeat what was sent, and that holds a token.
         let Object(Body { method, uri, headers, content_digest, certificate }) = serde_json::from_slice(body)
             .map_err(|_| bad("the body is JSON: method, uri, headers as pairs, content_digest, certificate"))?;
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| bad("method is not a method"))?;
+        let method = method_of(&method).ok_or_else(|| bad("method is not a method"))?;
+        if uri.len() > URI_LIMIT {
+            return Err(bad("uri is longer than 32 KiB"));
+        }
         let headers = header_map(&headers)?;
         let certified = certificate.map(|id| agent_of(&id, trust_domain)).transpose()?;
         Ok(Self { method, uri, headers, content_digest, certified })
@@ -84,6 +94,8 @@ mod tests {
             (r#"["GET","https://x/",[]]"#, Code::RequestMalformed),
             (r#"{"method":"GET","method":"PUT","uri":"https://x/","headers":[]}"#, Code::RequestMalformed),
             (r#"{"method":"GET","uri":"https://x/","headers":[],"body":""}"#, Code::RequestMalformed),
+            (&format!(r#"{{"method":"{}","uri":"https://x/","headers":[]}}"#, "M".repeat(33)), Code::RequestMalformed),
+            (&format!(r#"{{"method":"GET","uri":"{}","headers":[]}}"#, "u".repeat(32769)), Code::RequestMalformed),
             (r#"{"method":"G T","uri":"https://x/","headers":[]}"#, Code::RequestMalformed),
             (r#"{"method":"GET","uri":"https://x/","headers":[["a b","1"]]}"#, Code::RequestMalformed),
             (r#"{"method":"GET","uri":"https://x/","headers":[["a","1\r\nb: 2"]]}"#, Code::RequestMalformed),

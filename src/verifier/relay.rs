@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use crate::admission::{AdmissionError, Entry, Kind, Recorded, Spend};
 use crate::gateway::Gateway;
-use crate::proxy::call::{Admitted, Caller, Door, Evidence, Genuine, Place, Received, admit, genuine};
+use crate::proxy::call::{Admitted, Door, Evidence, Place, admit};
+use crate::proxy::genuine::{Caller, Genuine, Received, genuine};
 use crate::refusal::{Code, Refusal};
 use crate::store::verifier::Verifier;
 use crate::verify::Denied;

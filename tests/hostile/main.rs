@@ -29,4 +29,5 @@ mod raw;
 mod results;
 mod table;
 mod tokens;
+mod verifiers;
 mod world;
