@@ -17,6 +17,7 @@ use crate::refusal::Refusal;
 use crate::store::Store;
 use crate::store::cache::Cache;
 use crate::vault::{Vault, VaultError};
+use crate::verifier::status::StatusLists;
 use crate::verify::tokens::Tokens;
 use crate::verify::tools::Tools;
 
@@ -63,6 +64,7 @@ pub struct Gateway {
     pub tools: Tools,
     pub upstreams: Upstreams,
     pub streams: Streams,
+    pub status_lists: StatusLists,
     roster: RwLock<Arc<Roster>>,
 }
 
@@ -89,6 +91,7 @@ impl Gateway {
             tokens: Tokens::new(config.issuer.as_str(), config.trust_domain.clone(), keys),
             tools: Tools::new(cache.clone(), vault.clone()),
             streams: Streams::default(),
+            status_lists: StatusLists::default(),
             roster: RwLock::new(Arc::new(roster)),
             config,
             clock,

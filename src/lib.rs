@@ -16,4 +16,5 @@ pub mod refusal;
 pub mod sandbox;
 pub mod store;
 pub mod vault;
+pub mod verifier;
 pub mod verify;

@@ -21,5 +21,7 @@ mod fault;
 mod partition;
 #[path = "store/tenancy.rs"]
 mod tenancy;
+#[path = "store/verifier.rs"]
+mod verifier;
 #[path = "store/world.rs"]
 mod world;

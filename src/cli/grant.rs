@@ -45,6 +45,9 @@ struct Add {
     /// An action, or a pattern in which `*` stands for anything; may be repeated
     #[arg(long = "action", value_name = "PATTERN", required = true)]
     actions: Vec<ActionPattern>,
+    /// The tool's own URL, where it is not called through the gateway
+    #[arg(long, value_name = "URL")]
+    resource: Option<String>,
     /// How long it is good
     #[arg(long = "for", value_name = "TIME", default_value = "30d")]
     lifetime: Span,
@@ -91,7 +94,8 @@ impl Add {
             tenant: uuid(&found, "tenant")?,
             agent: uuid(&found, "agent")?,
             tool: self.tool.clone(),
-            resource: format!("{}/t/{}", client.deployment.issuer, self.tool),
+            // Not the gateway's word for it: what is granted is what the granter knows the tool by.
+            resource: self.resource.clone().unwrap_or_else(|| format!("{}/t/{}", client.deployment.issuer, self.tool)),
             actions,
             not_before: now - CLOCK_DIFFERENCE,
             not_after,

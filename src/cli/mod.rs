@@ -28,6 +28,7 @@ mod tenant;
 mod time;
 mod token;
 mod tool;
+mod tool_key;
 mod vault;
 
 use std::ffi::OsString;

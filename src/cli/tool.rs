@@ -14,7 +14,7 @@ use tgp_request::target::PathTemplate;
 use super::client::{OperatorClient, base64url, member, rows, scoped, uuid};
 use super::context::ActingArgs;
 use super::output::{Output, Table, count, facts};
-use super::{CliError, block_on, input};
+use super::{CliError, block_on, input, tool_key};
 
 #[derive(Args)]
 pub struct Tool {
@@ -39,6 +39,8 @@ enum Verb {
     },
     /// Hand in what the tool's upstream wants; nobody can read it back
     Credential(SetCredential),
+    /// What the tool itself logs in to the gateway with
+    Key(tool_key::Key),
 }
 
 #[derive(Args)]
@@ -46,8 +48,11 @@ struct Add {
     /// What agents call it by: lower case, digits and dashes
     slug: Slug,
     /// Where it is, http:// or https:// (stored sealed)
+    #[arg(long, value_name = "URL", required_unless_present = "resource")]
+    upstream: Option<String>,
+    /// For a tool that asks the gateway by itself: the URL below which it is called
     #[arg(long, value_name = "URL")]
-    upstream: String,
+    resource: Option<String>,
     /// What it does: NAME='METHOD /path/{parameter}'; may be repeated
     #[arg(long = "action", value_name = "ACTION", required = true)]
     actions: Vec<Action>,
@@ -132,6 +137,7 @@ impl Tool {
     pub fn run(self, output: &Output) -> Result<(), CliError> {
         block_on(async {
             match self.verb {
+                Verb::Key(verb) => verb.run(output).await,
                 Verb::Add(verb) => verb.run(output).await,
                 Verb::List { acting } => list(&acting, output).await,
                 Verb::Show { slug, acting } => {
@@ -148,14 +154,23 @@ impl Tool {
 impl Add {
     async fn run(self, output: &Output) -> Result<(), CliError> {
         let client = OperatorClient::open(&self.acting.operator).await?;
-        let Self { slug, upstream, actions, allow_private, acting } = self;
-        let body = json!({ "slug": slug, "tenant": acting.tenant, "upstream": upstream, "allow_private": allow_private, "actions": actions });
+        let Self { slug, upstream, resource, actions, allow_private, acting } = self;
+        // A tool that asks by itself is where it is called.
+        let upstream = upstream.or_else(|| resource.clone()).unwrap_or_default();
+        let body = json!({
+            "slug": slug, "tenant": acting.tenant, "upstream": upstream, "resource": resource,
+            "allow_private": allow_private, "actions": actions,
+        });
         let tool: Value = client.post("/v1/tools", &body).await?;
         output.show(&tool, || {
+            let (next, place) = match &resource {
+                Some(resource) => (format!("key issue {slug}"), format!(" --resource {resource}")),
+                None => (format!("credential {slug} --bearer"), String::new()),
+            };
             format!(
-                "added {slug}\n{}\nnext\n  tgp tool credential {slug} --bearer\n  tgp grant add AGENT {slug} --action {}\n",
+                "added {slug}\n{}\nnext\n  tgp tool {next}\n  tgp grant add AGENT {slug} --action {}{place}\n",
                 facts(&[
-                    ("resource", resource(&client, &slug)),
+                    ("resource", member(&tool, "resource")),
                     ("upstream", upstream.clone()),
                     ("actions", actions.iter().map(|action| action.name.to_string()).collect::<Vec<_>>().join(" ")),
                 ]),

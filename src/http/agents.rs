@@ -11,6 +11,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tgp_request::name::Slug;
 use uuid::Uuid;
 
 use super::answer::{admissible, content, finish, json as answer_json, path_and_query, secret_json, to_the_end};
@@ -18,6 +19,7 @@ use super::failures::{Caller, FailureLimit};
 use super::listen::{Answer, Connection};
 use super::metrics::Metrics;
 use super::problem;
+use super::verifiers;
 use crate::admission::{Entry, Kind};
 use crate::gateway::Gateway;
 use crate::issue::basic::Presented;
@@ -40,11 +42,11 @@ pub struct AgentRoutes {
 }
 
 /// One request, its caller and its number.
-struct Exchange {
-    request_id: Uuid,
-    connection: Arc<Connection>,
-    parts: Parts,
-    body: Incoming,
+pub(super) struct Exchange {
+    pub(super) request_id: Uuid,
+    pub(super) connection: Arc<Connection>,
+    pub(super) parts: Parts,
+    pub(super) body: Incoming,
 }
 
 impl Answer for AgentRoutes {
@@ -59,6 +61,8 @@ impl Answer for AgentRoutes {
         // Whatever goes wrong below it is told in RFC 6749's terms.
         let of_oauth = parts.uri.path().starts_with("/oauth2/");
         let framed = connection.verdict.check(&mut parts);
+        let of_forward_auth = verifiers::is_forward_auth(parts.uri.path());
+        let tool = tool_of(parts.uri.path());
         let exchange = Exchange { request_id, connection, parts, body };
         let answered = match (framed, self.failures.check(caller, now)) {
             // Nothing that follows on this connection is read, so it closes whatever else there is to say.
@@ -76,8 +80,11 @@ impl Answer for AgentRoutes {
                 tracing::info!(%request_id, code = %refusal.code, detail = %refusal.detail, "refused");
                 if of_oauth {
                     problem::oauth(OauthRefusal::name(refusal.code, None), request_id, &refusal)
+                } else if of_forward_auth {
+                    problem::forwarded(&self.gateway.config.issuer, request_id, &refusal)
                 } else {
-                    problem::problem(&self.gateway.config.issuer, request_id, &refusal)
+                    let response = problem::problem(&self.gateway.config.issuer, request_id, &refusal);
+                    self.naming_metadata(response, tool.as_deref())
                 }
             }
         };
@@ -105,6 +112,14 @@ impl AgentRoutes {
             ("/v1/enrol", &Method::POST) => self.enrol(exchange).await,
             ("/v1/certificates", &Method::POST) => self.certificates(exchange).await,
             ("/v1/tools", &Method::GET | &Method::HEAD) => self.catalogue(exchange, None).await,
+            ("/oauth2/introspect", &Method::POST) => self.introspect(exchange).await,
+            ("/oauth2/revoke", &Method::POST) => self.revoke(exchange).await,
+            ("/v1/verify", &Method::POST) => self.verify(exchange).await,
+            ("/v1/status-list", method) if verifiers::is_read(method) => self.status_list().await,
+            (path, _) if verifiers::is_forward_auth(path) => self.forward_auth(exchange).await,
+            (path, method) if verifiers::is_read(method) && path.starts_with(verifiers::TOOL_METADATA) => {
+                self.tool_metadata(&path[verifiers::TOOL_METADATA.len()..]).await
+            }
             (path, method) => match (path.strip_prefix("/v1/tools/"), method) {
                 (Some(slug), &Method::GET | &Method::HEAD) if !slug.contains('/') => {
                     self.catalogue(exchange, Some(slug)).await
@@ -114,11 +129,21 @@ impl AgentRoutes {
         }
     }
 
+    /// A refusal of a tool's says where the tool's metadata is (RFC 9728 §5.1).
+    pub(super) fn naming_metadata(&self, response: Response<Body>, tool: Option<&str>) -> Response<Body> {
+        let issuer = &self.gateway.config.issuer;
+        match tool {
+            Some(tool) => problem::name_metadata(response, &format!("{issuer}{}{tool}", verifiers::TOOL_METADATA)),
+            None => response,
+        }
+    }
+
     /// A refusal of what was sent, whoever sent it: on record when a certificate names an agent.
     async fn refuse(&self, exchange: &Exchange, refusal: Refusal) -> Denied {
         let Ok(id) = exchange.connection.peer.agent(self.gateway.now()) else { return Denied::counted(refusal) };
         let Ok(Some(agent)) = self.gateway.cache.agent(id).await else { return Denied::counted(refusal) };
         let kind = match exchange.parts.uri.path() {
+            "/oauth2/revoke" => Kind::Revoke,
             path if path.starts_with("/oauth2/") => Kind::Token,
             path if path.starts_with("/v1/tools") => Kind::Catalogue,
             path if path.starts_with("/v1/certificates") => Kind::Renew,
@@ -140,6 +165,10 @@ impl AgentRoutes {
             "issuer": issuer.as_str(),
             "token_endpoint": format!("{issuer}/oauth2/token"),
             "jwks_uri": format!("{issuer}/oauth2/jwks"),
+            "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
+            "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
+            "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
+            "revocation_endpoint_auth_methods_supported": ["tls_client_auth"],
             "grant_types_supported": ["client_credentials"],
             "response_types_supported": [],
             "token_endpoint_auth_methods_supported": ["client_secret_basic"],
@@ -197,9 +226,7 @@ impl AgentRoutes {
         }
         let form =
             read_body(&parts.headers, body, BODY_LIMIT, gateway.config.limits.body_timeout).await.map_err(row)?;
-        if !is_kind(&parts, "application/x-www-form-urlencoded") {
-            return Err(row(Refusal::new(Code::RequestMalformed, "send application/x-www-form-urlencoded")));
-        }
+        is_form(&parts).map_err(row)?;
         let asked = Asked::parse(&form, &agent.id.to_string())
             .map_err(|OauthRefusal { error, refusal }| (Denied::early(&entry, refusal), Some(error)))?;
         *way = Some(asked.way);
@@ -369,7 +396,10 @@ fn nowhere(path: &str) -> Refusal {
         "/.well-known/oauth-authorization-server" | "/oauth2/jwks" | "/v1/tools" => "GET, HEAD",
         "/oauth2/token" | "/v1/enrol" | "/v1/certificates" => "POST",
         path if path.strip_prefix("/v1/tools/").is_some_and(|slug| !slug.contains('/')) => "GET, HEAD",
-        _ => return Refusal::new(Code::NotFound, "there is nothing at this path"),
+        path => match verifiers::methods_of(path) {
+            Some(methods) => methods,
+            None => return Refusal::new(Code::NotFound, "there is nothing at this path"),
+        },
     };
     Refusal::new(Code::MethodNotAllowed, format!("use {allow}")).advise(Advice::Allow(allow))
 }
@@ -402,13 +432,20 @@ fn entry_of(tool: &crate::store::tool::Tool, grants: &[&Grant]) -> Value {
     })
 }
 
-fn is_kind(parts: &Parts, kind: &str) -> bool {
-    parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|value| value.trim().eq_ignore_ascii_case(kind))
+pub(super) fn is_form(parts: &Parts) -> Result<(), Refusal> {
+    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.and_then(|value| value.split(';').next()).map(str::trim);
+    if kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::RequestMalformed, "send application/x-www-form-urlencoded"))
+}
+
+/// The tool that a path of the proxy names, whether or not there is one.
+fn tool_of(path: &str) -> Option<String> {
+    let below = path.strip_prefix("/t/")?;
+    let slug: Slug = below.split('/').next()?.parse().ok()?;
+    Some(slug.to_string())
 }
 
 fn cached(mut response: Response<Body>) -> Response<Body> {

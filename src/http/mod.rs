@@ -14,6 +14,7 @@ mod operator;
 pub mod peer;
 pub mod problem;
 pub mod tls;
+mod verifiers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -57,21 +57,40 @@ pub const fn status(code: Code) -> StatusCode {
 
 /// A problem document with the headers that its code calls for.
 pub fn problem(issuer: &Origin, request_id: Uuid, refusal: &Refusal) -> Response<Body> {
+    problem_as(status(refusal.code), issuer, request_id, refusal)
+}
+
+/// The same for a proxy that asks before it passes a request on: such know 401 and 403 and nothing else, so what it would
+/// have been stands in fields beside the code.
+pub fn forwarded(issuer: &Origin, request_id: Uuid, refusal: &Refusal) -> Response<Body> {
+    let original = status(refusal.code);
+    let answered = match original {
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
+        _ => StatusCode::FORBIDDEN,
+    };
+    let mut response = problem_as(answered, issuer, request_id, refusal);
+    let headers = response.headers_mut();
+    headers.insert("tgp-reason", HeaderValue::from_static(refusal.code.as_str()));
+    headers.insert("tgp-status", HeaderValue::from(original.as_u16()));
+    response
+}
+
+fn problem_as(status: StatusCode, issuer: &Origin, request_id: Uuid, refusal: &Refusal) -> Response<Body> {
     let code = refusal.code;
     let document = json!({
         "type": format!("{issuer}/problems/{code}"),
         "title": code.as_str().replace('-', " "),
-        "status": status(code).as_u16(),
+        "status": status.as_u16(),
         "code": code.as_str(),
         "detail": refusal.detail,
         "request_id": request_id,
     });
     let mut response = Response::new(Body::from(document.to_string()));
-    *response.status_mut() = status(code);
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(challenge) = challenge(refusal) {
+    if let Some(challenge) = challenge(refusal, status) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     advise(headers, refusal);
@@ -79,7 +98,7 @@ pub fn problem(issuer: &Origin, request_id: Uuid, refusal: &Refusal) -> Response
 }
 
 /// RFC 6750 §3.
-fn challenge(refusal: &Refusal) -> Option<HeaderValue> {
+fn challenge(refusal: &Refusal, answered: StatusCode) -> Option<HeaderValue> {
     match (refusal.code, &refusal.advice) {
         (Code::TokenInvalid, _) => Some(HeaderValue::from_static("Bearer error=\"invalid_token\"")),
         (Code::ScopeInsufficient, Some(Advice::Scope(scope))) => {
@@ -87,9 +106,24 @@ fn challenge(refusal: &Refusal) -> Option<HeaderValue> {
         }
         (Code::ScopeInsufficient, _) => Some(HeaderValue::from_static("Bearer error=\"insufficient_scope\"")),
         // RFC 9110 §15.5.2: a 401 names a scheme.
-        (code, _) if status(code) == StatusCode::UNAUTHORIZED => Some(HeaderValue::from_static("Bearer")),
+        _ if answered == StatusCode::UNAUTHORIZED => Some(HeaderValue::from_static("Bearer")),
         _ => None,
     }
+}
+
+/// RFC 9728 §5.1: a 401 or 403 says where the metadata of what was asked for is. `url` holds nothing that needs quoting.
+pub fn name_metadata(mut response: Response<Body>, url: &str) -> Response<Body> {
+    if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        let challenge = response.headers().get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+        let text = match challenge {
+            Some("Bearer") | None => format!("Bearer resource_metadata=\"{url}\""),
+            Some(challenge) => format!("{challenge}, resource_metadata=\"{url}\""),
+        };
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+        }
+    }
+    response
 }
 
 fn advise(headers: &mut http::HeaderMap, refusal: &Refusal) {
@@ -208,6 +242,20 @@ mod tests {
         let refusal = Refusal::new(Code::TokenInvalid, "no");
         let response = problem(&issuer(), Uuid::new_v4(), &refusal);
         assert_eq!(response.headers()["www-authenticate"], "Bearer error=\"invalid_token\"");
+    }
+
+    #[test]
+    fn a_refusal_at_a_tool_says_where_its_metadata_is() {
+        let named = |code| {
+            let response = problem(&issuer(), Uuid::new_v4(), &Refusal::new(code, "no"));
+            let response = name_metadata(response, "https://gw/x");
+            response.headers().get("www-authenticate").map(|value| value.to_str().expect("text").to_owned())
+        };
+        let metadata = "resource_metadata=\"https://gw/x\"";
+        assert_eq!(named(Code::TokenMissing), Some(format!("Bearer {metadata}")));
+        assert_eq!(named(Code::TokenInvalid), Some(format!("Bearer error=\"invalid_token\", {metadata}")));
+        assert_eq!(named(Code::ActionUnknown), Some(format!("Bearer {metadata}")));
+        assert_eq!(named(Code::RequestMalformed), None);
     }
 
     #[test]

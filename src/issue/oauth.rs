@@ -73,7 +73,11 @@ impl OauthRefusal {
     pub fn name(code: Code, way: Option<Way>) -> OauthError {
         match (code, way) {
             (
-                Code::CertificateRequired | Code::CertificateInvalid | Code::CertificateMismatch | Code::CodeInvalid,
+                Code::CertificateRequired
+                | Code::CertificateInvalid
+                | Code::CertificateMismatch
+                | Code::CodeInvalid
+                | Code::VerifierRequired,
                 _,
             ) => OauthError::InvalidClient,
             (Code::AgentFrozen | Code::AgentRetired, _) => OauthError::UnauthorizedClient,

@@ -13,12 +13,13 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use sha2::{Digest as _, Sha256};
 use tgp_policy::Permit;
-use tgp_request::signature::{Tag, UnverifiedRequest, VerifiedRequest, accept_signature};
-use tgp_request::target::EscapedSlash;
+use tgp_request::signature::{Tag, VerifiedRequest, accept_signature};
+use tgp_request::target::{EscapedSlash, within};
 use tgp_request::token::VerifiedToken;
 use uuid::Uuid;
 
 use super::exchange;
+use super::genuine::{Caller, Genuine, Received, genuine};
 use super::reply::Reply;
 use crate::admission::{AdmissionError, Ending, Entry, Kind, Recorded, Spend};
 use crate::gateway::Gateway;
@@ -48,11 +49,12 @@ pub struct Call<B = Incoming> {
     pub body: B,
 }
 
-/// The parts of `/t/<slug><rest>`.
-struct Place<'a> {
-    slug: &'a str,
+/// The parts of `/t/<slug><rest>`, or of what follows a tool's own resource.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) slug: &'a str,
     /// Empty, or begins with a slash.
-    rest: &'a str,
+    pub(crate) rest: &'a str,
     query: Option<&'a str>,
 }
 
@@ -65,6 +67,16 @@ impl<'a> Place<'a> {
         let below = path.strip_prefix("/t/")?;
         let end = below.find('/').unwrap_or(below.len());
         let (slug, rest) = below.split_at(end);
+        Some(Self { slug, rest, query })
+    }
+
+    /// Where a target is below the resource of the tool `slug`; none outside.
+    pub(crate) fn below(slug: &'a str, resource: &str, target_uri: &'a str) -> Option<Self> {
+        let rest = target_uri.strip_prefix(resource).filter(|_| within(resource, target_uri))?;
+        let (rest, query) = match rest.split_once('?') {
+            Some((rest, query)) => (rest, Some(query)),
+            None => (rest, None),
+        };
         Some(Self { slug, rest, query })
     }
 
@@ -90,32 +102,15 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
     };
     admissible.map_err(|refusal| Denied::early(&entry, refusal))?;
 
-    // Form and window.
-    let slash = escaped_slash(gateway, &method, &place).await;
-    let unverified = UnverifiedRequest::parse_with(method.as_str(), &target_uri, &headers, Tag::Request, now, slash)
-        .map_err(|refusal| Denied::early(&entry, with_advice(refusal.into(), has_content(&headers, &body))))?;
-
-    // Token, then the certificate against it.
-    let hash = *unverified.bearer_hash().expect("the tag tgp-request goes with a bearer token");
-    let token = gateway
-        .tokens
-        .verify(unverified.bearer(), &hash, now)
-        .map_err(|error| Denied::early(&entry, tgp_request::Refusal::from(error)))?;
-    entry.jti = Some(token.claims().jti);
-    if token.agent() != agent.id {
-        let refusal = Refusal::new(Code::CertificateMismatch, "the certificate and the token name different agents");
-        return Err(Denied::row(&entry, refusal));
-    }
-
-    // Signature, by the token's key, which must still be the agent's.
-    let head = match unverified.verify(&token) {
-        Ok(head) => head,
-        Err(refusal) => return Err(outside(gateway, &entry, refusal.into(), &method, &place).await),
+    let received = Received {
+        method: &method,
+        target_uri: &target_uri,
+        headers: &headers,
+        has_content: has_content(&headers, &body),
+        now,
     };
-    if agent.keyid.as_deref() != Some(token.keyid()) {
-        let refusal = Refusal::new(Code::SignatureInvalid, "the key is not the agent's active identity key");
-        return Err(Denied::row(&entry, refusal));
-    }
+    let caller = Caller::Certified { agent };
+    let Genuine { head, token, agent } = genuine(gateway, &mut entry, &received, Some(&place), caller).await?;
     let content = read(gateway, &headers, body).await.map_err(|refusal| Denied::row(&entry, refusal))?;
     let request = head.body(&content).map_err(|refusal| Denied::row(&entry, refusal))?;
 
@@ -123,9 +118,10 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
     let evidence = Evidence { request: &request, token: &token, certificate_not_after };
     // Watched from before it is admitted, so that no freeze falls between: what was admitted before the
     // freeze is cut by it. Declared before the ending, so that it outlives it.
-    let mut watched = gateway.streams.watch(agent.id);
+    let mut watched = gateway.streams.watch(agent.id, token.claims().jti);
     // With the ending, however this ends is recorded.
-    let Admitted { permit, ending, tool, agent } = admit(gateway, &evidence, agent, &place, entry).await?;
+    let Admitted { recorded: (permit, ending), tool, agent } =
+        admit(gateway, &Proxy, &evidence, agent, &place, entry).await?;
     let exchange = async {
         let credential = exchange::draw(gateway, permit, &agent, &tool, &request, &headers).await?;
         let to = exchange::Target { method: &method, rest: place.rest, query: place.query };
@@ -158,7 +154,7 @@ pub async fn known_agent(gateway: &Gateway, id: Uuid) -> Result<Arc<Agent>, Deni
 }
 
 /// `%2F` may stand in a path only where a template of the tool says so.
-async fn escaped_slash(gateway: &Gateway, method: &Method, place: &Place<'_>) -> EscapedSlash {
+pub(super) async fn escaped_slash(gateway: &Gateway, method: &Method, place: &Place<'_>) -> EscapedSlash {
     if !place.rest.contains("%2F") && !place.rest.contains("%2f") {
         return EscapedSlash::Refused;
     }
@@ -172,7 +168,7 @@ fn has_content<B: http_body::Body>(headers: &HeaderMap, body: &B) -> bool {
     !body.is_end_stream() || headers.contains_key(http::header::TRANSFER_ENCODING)
 }
 
-fn with_advice(refusal: Refusal, has_content: bool) -> Refusal {
+pub(super) fn with_advice(refusal: Refusal, has_content: bool) -> Refusal {
     if refusal.code != Code::SignatureMissing {
         return refusal;
     }
@@ -182,10 +178,14 @@ fn with_advice(refusal: Refusal, has_content: bool) -> Refusal {
 }
 
 /// A target outside the token's audience: whether the tool exists comes first, then which scope it takes.
-async fn outside(gateway: &Gateway, entry: &Entry, refusal: Refusal, method: &Method, place: &Place<'_>) -> Denied {
-    if refusal.code != Code::ScopeInsufficient {
-        return Denied::row(entry, refusal);
-    }
+pub(super) async fn outside(
+    gateway: &Gateway,
+    entry: &Entry,
+    refusal: Refusal,
+    method: &Method,
+    place: Option<&Place<'_>>,
+) -> Denied {
+    let Some(place) = place else { return Denied::row(entry, refusal) };
     match find_tool(gateway, place.slug, entry.tenant).await {
         Err(refusal) => Denied::row(entry, refusal),
         Ok(tool) => match tool.manifest.action(method.as_str(), place.path()) {
@@ -231,19 +231,60 @@ where
     }
 }
 
+/// Where a request goes once it is admitted.
+pub(crate) trait Door {
+    type Recorded;
+
+    /// What the tool must have for it.
+    fn ready(&self, tool: &ReadyTool) -> Result<(), Refusal>;
+
+    /// Spends the nonce and makes the verdict durable.
+    async fn admit(
+        &self,
+        gateway: &Gateway,
+        permit: Permit,
+        entry: Entry,
+        spend: Spend,
+    ) -> Result<Self::Recorded, AdmissionError>;
+}
+
+/// To the upstream.
+struct Proxy;
+
+impl Door for Proxy {
+    /// How it ends is recorded, too.
+    type Recorded = (Recorded<Permit>, Ending);
+
+    fn ready(&self, tool: &ReadyTool) -> Result<(), Refusal> {
+        match tool.tool.credential {
+            Some(_) => Ok(()),
+            None => Err(exchange::no_credential(&tool.slug)),
+        }
+    }
+
+    async fn admit(
+        &self,
+        gateway: &Gateway,
+        permit: Permit,
+        entry: Entry,
+        spend: Spend,
+    ) -> Result<Self::Recorded, AdmissionError> {
+        gateway.admission.admit_call(permit, entry, Some(spend)).await
+    }
+}
+
 /// The decision is on record, and was yes.
-struct Admitted {
-    permit: Recorded<Permit>,
-    ending: Ending,
-    tool: Arc<ReadyTool>,
-    agent: Arc<Agent>,
+pub(crate) struct Admitted<R> {
+    pub(crate) recorded: R,
+    pub(crate) tool: Arc<ReadyTool>,
+    pub(crate) agent: Arc<Agent>,
 }
 
 /// What was verified, and until when it holds.
-struct Evidence<'a> {
-    request: &'a VerifiedRequest,
-    token: &'a VerifiedToken,
-    certificate_not_after: i64,
+pub(crate) struct Evidence<'a> {
+    pub(crate) request: &'a VerifiedRequest,
+    pub(crate) token: &'a VerifiedToken,
+    pub(crate) certificate_not_after: i64,
 }
 
 impl Evidence<'_> {
@@ -263,13 +304,14 @@ impl Evidence<'_> {
 }
 
 /// Decides on current facts, and again when admission knows newer ones.
-async fn admit(
+pub(crate) async fn admit<D: Door>(
     gateway: &Gateway,
+    door: &D,
     evidence: &Evidence<'_>,
     mut agent: Arc<Agent>,
     place: &Place<'_>,
     mut entry: Entry,
-) -> Result<Admitted, Denied> {
+) -> Result<Admitted<D::Recorded>, Denied> {
     let Evidence { request, token, .. } = *evidence;
     let spend = Spend::request(request.keyid(), request.nonce_digest(), request.created(), request.expires());
     for _ in 0..DECISIONS {
@@ -280,9 +322,10 @@ async fn admit(
         let permit = permit(gateway, request, token, &agent, &tool, place)
             .await
             .map_err(|refusal| Denied::row(&entry, refusal))?;
+        door.ready(&tool).map_err(|refusal| Denied::row(&entry, refusal))?;
         entry.grant = Some(permit.grant());
-        match gateway.admission.admit_call(permit, entry.clone(), Some(spend.clone())).await {
-            Ok((permit, ending)) => return Ok(Admitted { permit, ending, tool, agent }),
+        match door.admit(gateway, permit, entry.clone(), spend.clone()).await {
+            Ok(recorded) => return Ok(Admitted { recorded, tool, agent }),
             Err(AdmissionError::Stale) => {
                 gateway.cache.forget(agent.id, place.slug);
                 agent = known_agent(gateway, agent.id).await?;
@@ -324,9 +367,6 @@ async fn permit(
     let grants = gateway.cache.grants(agent.tenant, agent.id, &tool.tool.slug).await?;
     let (permit, _) = decide::decide(&asked, agent, Some(tool), &grants, gateway.now())
         .map_err(|denial| decide::refusal(&denial, &tool.slug))?;
-    if tool.tool.credential.is_none() {
-        return Err(exchange::no_credential(&tool.slug));
-    }
     Ok(permit)
 }
 
@@ -346,6 +386,9 @@ mod tests {
         let query = Place::of("/t/mail?x").expect("a place");
         assert_eq!((query.slug, query.rest, query.query), ("mail", "", Some("x")));
         assert!(Place::of("/tool/mail").is_none());
+        let place = Place::below("mail", "https://mail.example/v1", "https://mail.example/v1/x?y").expect("below");
+        assert_eq!((place.slug, place.rest, place.query), ("mail", "/x", Some("y")));
+        assert!(Place::below("mail", "https://mail.example/v1", "https://mail.example/v12").is_none());
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ pub mod call;
 pub mod client;
 pub mod credential;
 pub mod exchange;
+pub mod genuine;
 pub mod guard;
 pub mod headers;
 pub mod mask;

@@ -1,4 +1,4 @@
-//! Open replies, by agent: freezing an agent cuts what it is still reading.
+//! Open replies, by agent and by token: freezing the one or revoking the other cuts what is still being read.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// question, a freeze cuts within a second whatever became of the listening connection.
 const CERTAINTY: Duration = Duration::from_millis(450);
 
-/// Which agents have open streams. Cheap to clone.
+/// What has open streams. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Streams(Arc<Shared>);
 
@@ -35,23 +35,31 @@ struct Shared {
 
 #[derive(Default)]
 struct Open {
-    agents: HashMap<Uuid, Weak<Agent>>,
+    by: HashMap<Ground, Weak<Entry>>,
     /// Once the gateway ends, no stream begins.
     stopped: bool,
 }
 
-struct Agent {
-    id: Uuid,
+/// What a stream rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Ground {
+    Agent(Uuid),
+    /// A token's `jti`.
+    Token(Uuid),
+}
+
+struct Entry {
+    ground: Ground,
     cut: watch::Sender<Option<Code>>,
     shared: Arc<Shared>,
 }
 
-impl Drop for Agent {
+impl Drop for Entry {
     fn drop(&mut self) {
         let mut open = self.shared.lock();
         // A newer entry may have taken this one's place meanwhile.
-        if open.agents.get(&self.id).is_some_and(|entry| entry.strong_count() == 0) {
-            open.agents.remove(&self.id);
+        if open.by.get(&self.ground).is_some_and(|entry| entry.strong_count() == 0) {
+            open.by.remove(&self.ground);
         }
     }
 }
@@ -60,21 +68,32 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn entry(self: &Arc<Self>, ground: Ground) -> Arc<Entry> {
+        let mut open = self.lock();
+        let known = open.by.get(&ground).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let cut = watch::Sender::new(open.stopped.then_some(Code::GatewayStopping));
+            let entry = Arc::new(Entry { ground, cut, shared: Arc::clone(self) });
+            open.by.insert(ground, Arc::downgrade(&entry));
+            entry
+        })
+    }
 }
 
 /// One open stream's end of it.
 pub struct Watched {
-    agent: Arc<Agent>,
+    shared: Arc<Shared>,
     cut: Pin<Box<dyn Future<Output = Code> + Send>>,
 }
 
 impl Watched {
-    /// Waits until the agent may no longer act.
+    /// Waits until the agent may no longer act, or not with this token.
     pub async fn cut(&mut self) -> Code {
         self.cut.as_mut().await
     }
 
-    /// Ready when the agent may no longer act.
+    /// Ready when the agent may no longer act, or not with this token.
     pub fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Code> {
         self.cut.as_mut().poll(cx)
     }
@@ -82,34 +101,22 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.agent.shared.watched.fetch_sub(1, Ordering::Release);
+        self.shared.watched.fetch_sub(1, Ordering::Release);
     }
 }
 
 impl Streams {
-    /// Registers a stream of `agent`; dropping it takes it off again.
-    pub fn watch(&self, agent: Uuid) -> Watched {
+    /// Registers a stream of `agent` with the token `jti`; dropping it takes it off again.
+    pub fn watch(&self, agent: Uuid, jti: Uuid) -> Watched {
         self.0.watched.fetch_add(1, Ordering::Relaxed);
-        let agent = {
-            let mut open = self.0.lock();
-            let known = open.agents.get(&agent).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let cut = watch::Sender::new(open.stopped.then_some(Code::GatewayStopping));
-                let entry = Arc::new(Agent { id: agent, cut, shared: Arc::clone(&self.0) });
-                open.agents.insert(agent, Arc::downgrade(&entry));
-                entry
-            })
-        };
-        let mut cut = agent.cut.subscribe();
+        let (agent, token) = (self.0.entry(Ground::Agent(agent)), self.0.entry(Ground::Token(jti)));
         let cut = Box::pin(async move {
-            let code = cut.wait_for(Option::is_some).await.map(|code| *code);
-            match code {
-                Ok(code) => code.unwrap_or(Code::AgentFrozen),
-                // The sender lives as long as the stream that holds its agent.
-                Err(_) => std::future::pending().await,
+            tokio::select! {
+                code = cut(&agent) => code,
+                code = cut(&token) => code,
             }
         });
-        Watched { agent, cut }
+        Watched { shared: Arc::clone(&self.0), cut }
     }
 
     /// Looks after open streams for as long as it is polled.
@@ -123,6 +130,8 @@ impl Streams {
             tokio::select! {
                 notice = notices.recv() => match notice {
                     Ok(Notice::Agent(id)) => unanswered |= self.look_at(&cache, id).await.is_err(),
+                    // Only a revocation tells of a token.
+                    Ok(Notice::Token(jti)) => self.cut(Ground::Token(jti), Code::TokenInvalid),
                     Ok(Notice::Everything) | Err(RecvError::Lagged(_)) => unanswered = self.ask(&cache).await.is_err(),
                     Ok(_) => {}
                     Err(RecvError::Closed) => return,
@@ -136,13 +145,13 @@ impl Streams {
 
     /// Cuts every stream, and each that begins from now on: the gateway ends.
     pub fn stop(&self) {
-        let agents: Vec<_> = {
+        let entries: Vec<_> = {
             let mut open = self.0.lock();
             open.stopped = true;
-            open.agents.drain().filter_map(|(_, entry)| entry.upgrade()).collect()
+            open.by.drain().filter_map(|(_, entry)| entry.upgrade()).collect()
         };
-        for agent in agents {
-            agent.cut.send_replace(Some(Code::GatewayStopping));
+        for entry in entries {
+            entry.cut.send_replace(Some(Code::GatewayStopping));
         }
     }
 
@@ -155,40 +164,63 @@ impl Streams {
 
     /// One agent has changed.
     async fn look_at(&self, cache: &Cache, id: Uuid) -> Result<(), StoreError> {
-        if !self.0.lock().agents.contains_key(&id) {
+        if !self.0.lock().by.contains_key(&Ground::Agent(id)) {
             return Ok(());
         }
         self.cut_stopped(cache, &[id]).await
     }
 
-    /// Any agent may have changed: one question about all that have open streams. Nothing new is admitted while the store
-    /// is away; what was admitted goes on until it answers.
+    /// Anything may have changed: one question about all agents that have open streams, one about all tokens. Nothing new
+    /// is admitted while the store is away; what was admitted goes on until it answers.
     async fn ask(&self, cache: &Cache) -> Result<(), StoreError> {
-        let agents: Vec<Uuid> = self.0.lock().agents.keys().copied().collect();
-        if agents.is_empty() {
-            return Ok(());
+        let (mut agents, mut tokens) = (Vec::new(), Vec::new());
+        for ground in self.0.lock().by.keys() {
+            match ground {
+                Ground::Agent(id) => agents.push(*id),
+                Ground::Token(jti) => tokens.push(*jti),
+            }
         }
-        self.cut_stopped(cache, &agents).await
-    }
-
-    async fn cut_stopped(&self, cache: &Cache, agents: &[Uuid]) -> Result<(), StoreError> {
-        for (id, status) in cache.stopped_agents(agents).await? {
-            self.cut(id, status);
+        if !agents.is_empty() {
+            self.cut_stopped(cache, &agents).await?;
+        }
+        if !tokens.is_empty() {
+            for jti in cache.revoked_tokens(&tokens).await? {
+                self.cut(Ground::Token(jti), Code::TokenInvalid);
+            }
         }
         Ok(())
     }
 
-    fn cut(&self, id: Uuid, status: Status) {
-        let code = match status {
-            Status::Active => return,
-            Status::Retired => Code::AgentRetired,
-            Status::Frozen | Status::Invited => Code::AgentFrozen,
-        };
+    async fn cut_stopped(&self, cache: &Cache, agents: &[Uuid]) -> Result<(), StoreError> {
+        for (id, status) in cache.stopped_agents(agents).await? {
+            self.stop_agent(id, status);
+        }
+        Ok(())
+    }
+
+    fn stop_agent(&self, id: Uuid, status: Status) {
+        match status {
+            Status::Active => {}
+            Status::Retired => self.cut(Ground::Agent(id), Code::AgentRetired),
+            Status::Frozen | Status::Invited => self.cut(Ground::Agent(id), Code::AgentFrozen),
+        }
+    }
+
+    fn cut(&self, ground: Ground, code: Code) {
         // Streams that begin from now on are another entry's: they are admitted after this, or not at all.
-        let entry = self.0.lock().agents.remove(&id);
+        let entry = self.0.lock().by.remove(&ground);
         if let Some(entry) = entry.and_then(|entry| entry.upgrade()) {
             entry.cut.send_replace(Some(code));
         }
+    }
+}
+
+/// Why what rests on this was cut, once it is.
+async fn cut(entry: &Entry) -> Code {
+    match entry.cut.subscribe().wait_for(Option::is_some).await.map(|code| *code) {
+        Ok(code) => code.unwrap_or(Code::AgentFrozen),
+        // The sender lives as long as the stream that holds its entry.
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -204,8 +236,9 @@ mod tests {
     async fn cutting_an_agent_cuts_all_its_streams_and_no_others() {
         let streams = Streams::default();
         let (frozen, other) = (Uuid::new_v4(), Uuid::new_v4());
-        let (mut one, mut two, mut third) = (streams.watch(frozen), streams.watch(frozen), streams.watch(other));
-        streams.cut(frozen, Status::Frozen);
+        let stream = |agent| streams.watch(agent, Uuid::new_v4());
+        let (mut one, mut two, mut third) = (stream(frozen), stream(frozen), stream(other));
+        streams.stop_agent(frozen, Status::Frozen);
         assert_eq!(code(&mut one).await, Code::AgentFrozen);
         assert_eq!(code(&mut two).await, Code::AgentFrozen);
         let pending = tokio::time::timeout(Duration::from_millis(20), code(&mut third)).await;
@@ -213,23 +246,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn cutting_a_token_cuts_its_streams_and_not_the_agents_others() {
+        let streams = Streams::default();
+        let (agent, revoked) = (Uuid::new_v4(), Uuid::new_v4());
+        let (mut one, mut other) = (streams.watch(agent, revoked), streams.watch(agent, Uuid::new_v4()));
+        streams.cut(Ground::Token(revoked), Code::TokenInvalid);
+        assert_eq!(code(&mut one).await, Code::TokenInvalid);
+        assert!(tokio::time::timeout(Duration::from_millis(20), code(&mut other)).await.is_err());
+    }
+
+    #[tokio::test]
     async fn an_agent_without_streams_is_forgotten() {
         let streams = Streams::default();
-        let agent = Uuid::new_v4();
-        let (one, two) = (streams.watch(agent), streams.watch(agent));
+        let (agent, jti) = (Uuid::new_v4(), Uuid::new_v4());
+        let (one, two) = (streams.watch(agent, jti), streams.watch(agent, jti));
         drop(one);
-        assert_eq!(streams.0.lock().agents.len(), 1);
+        assert_eq!(streams.0.lock().by.len(), 2, "the agent and the token");
         drop(two);
-        assert_eq!(streams.0.lock().agents.len(), 0);
+        assert_eq!(streams.0.lock().by.len(), 0);
     }
 
     #[tokio::test]
     async fn a_gateway_that_ends_cuts_all_streams_and_waits_for_the_last() {
         let streams = Streams::default();
-        let mut open = streams.watch(Uuid::new_v4());
+        let mut open = streams.watch(Uuid::new_v4(), Uuid::new_v4());
         streams.stop();
         assert_eq!(code(&mut open).await, Code::GatewayStopping);
-        assert_eq!(code(&mut streams.watch(Uuid::new_v4())).await, Code::GatewayStopping, "late");
+        assert_eq!(code(&mut streams.watch(Uuid::new_v4(), Uuid::new_v4())).await, Code::GatewayStopping, "late");
         assert!(tokio::time::timeout(Duration::from_millis(20), streams.ended()).await.is_err());
         drop(open);
         streams.ended().await;

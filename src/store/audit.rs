@@ -17,6 +17,8 @@ pub enum Kind {
     Token,
     /// A request through the proxy.
     Call,
+    /// A request that a tool received, and asks about.
+    Verify,
     Enrol,
     /// A certificate, renewed.
     Renew,
@@ -33,6 +35,7 @@ impl Kind {
         match self {
             Self::Token => "token",
             Self::Call => "call",
+            Self::Verify => "verify",
             Self::Enrol => "enrol",
             Self::Renew => "renew",
             Self::Revoke => "revoke",

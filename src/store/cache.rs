@@ -162,6 +162,11 @@ impl Cache {
         self.store.for_people().stopped_agents(agents).await
     }
 
+    /// Those of `tokens` that were revoked, as the database knows it now.
+    pub async fn revoked_tokens(&self, tokens: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+        self.store.for_people().revoked_tokens(tokens).await
+    }
+
     fn proven(&self) {
         self.state.write().expect("no holder of the cache's lock panics").heard = Some(Instant::now());
     }

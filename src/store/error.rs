@@ -67,6 +67,10 @@ pub enum Conflict {
     RosterExists,
     #[error("the token is revoked already")]
     TokenRevoked,
+    #[error("another tool has this resource")]
+    ResourceTaken,
+    #[error("this verifier key is recorded already")]
+    VerifierKeyExists,
     #[error("a handle, slug, name or number is not of its form")]
     Form,
 }
@@ -93,12 +97,16 @@ impl Conflict {
                 Self::UnknownTenant
             }
             "grant_agent_fkey" | "agent_key_agent_fkey" | "agent_certificate_agent_fkey" => Self::UnknownAgent,
-            "grant_tool_fkey" | "tool_action_tool_fkey" | "tool_credential_tool_fkey" => Self::UnknownTool,
+            "grant_tool_fkey" | "tool_action_tool_fkey" | "tool_credential_tool_fkey" | "verifier_key_tool_fkey" => {
+                Self::UnknownTool
+            }
             "tenant_pkey" | "tenant_handle_key" => Self::TenantTaken,
             "operator_pkey" | "operator_email_key" => Self::OperatorTaken,
             "dek_pkey" => Self::DekExists,
             "roster_pkey" => Self::RosterExists,
             "token_revocation_pkey" => Self::TokenRevoked,
+            "tool_resource_key" => Self::ResourceTaken,
+            "verifier_key_pkey" | "verifier_key_digest_key" => Self::VerifierKeyExists,
             "agent_handle_form" | "aan_form" | "tool_slug_form" | "tool_action_name_form" | "tenant_handle_form" => {
                 Self::Form
             }

@@ -25,6 +25,7 @@ pub mod sealed;
 pub mod tenant;
 pub mod token;
 pub mod tool;
+pub mod verifier;
 
 use std::str::FromStr as _;
 use std::time::Duration;

@@ -31,6 +31,36 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?)
     }
+
+    /// Those of `tokens` that were revoked, of any tenant.
+    pub(super) async fn revoked_tokens(&self, tokens: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+        let mut connection = self.connection().await?;
+        let revoked = sqlx::query_scalar!(r#"select jti as "jti!" from revoked_tokens($1) as jti"#, tokens);
+        Ok(revoked.fetch_all(&mut *connection).await?)
+    }
+
+    /// Agents that were stopped and tokens that were revoked lately, of any tenant, `most` of each; none where there
+    /// are more.
+    pub async fn status_list(&self, most: usize) -> Result<Option<Stopped>, StoreError> {
+        let mut connection = self.connection().await?;
+        let limit = i32::try_from(most).unwrap_or(i32::MAX - 1);
+        let rows = sqlx::query!(r#"select kind as "kind!", id as "id!" from status_list($1)"#, limit)
+            .fetch_all(&mut *connection)
+            .await?;
+        let mut stopped = Stopped::default();
+        for row in rows {
+            let list = if row.kind == "agent" { &mut stopped.agents } else { &mut stopped.tokens };
+            list.push(row.id);
+        }
+        Ok((stopped.agents.len() <= most && stopped.tokens.len() <= most).then_some(stopped))
+    }
+}
+
+/// What a status list names.
+#[derive(Clone, Debug, Default)]
+pub struct Stopped {
+    pub agents: Vec<Uuid>,
+    pub tokens: Vec<Uuid>,
 }
 
 impl Change {

@@ -8,6 +8,8 @@ use crate::refusal::{Advice, Code, Refusal};
 pub enum Due {
     /// Nobody was authenticated yet: counted by code, per minute.
     Count,
+    /// The same behind a tool that is authenticated: its address is not that of whoever failed.
+    Relayed,
     /// An authenticated caller: one row.
     Row(Box<Entry>),
     /// The certificate names the caller, and nothing yet shows that he meant this request: one row, and
@@ -30,6 +32,10 @@ pub struct Denied {
 impl Denied {
     pub fn counted(refusal: impl Into<Refusal>) -> Self {
         Self { refusal: refusal.into(), due: Due::Count }
+    }
+
+    pub fn relayed(refusal: impl Into<Refusal>) -> Self {
+        Self { refusal: refusal.into(), due: Due::Relayed }
     }
 
     pub fn row(entry: &Entry, refusal: impl Into<Refusal>) -> Self {
@@ -62,7 +68,7 @@ impl Denied {
     pub async fn settle(self, admission: &Admission) -> Refusal {
         let Self { refusal, due } = self;
         let recorded = match due {
-            Due::Count => {
+            Due::Count | Due::Relayed => {
                 admission.unauthenticated(refusal.code.as_str());
                 Ok(())
             }

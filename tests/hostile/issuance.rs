@@ -120,7 +120,7 @@ pub const CASES: &[Case<fn(&mut Ask<'_>)>] = &[
     ("GET", |a| a.method = "GET", 405, "invalid_request method-not-allowed"),
     ("PUT", |a| a.method = "PUT", 405, "invalid_request method-not-allowed"),
     ("POST of the keys", |a| a.target = "/oauth2/jwks", 405, "invalid_request method-not-allowed"),
-    ("an endpoint that is not built", |a| a.target = "/oauth2/introspect", 404, "invalid_request not-found"),
+    ("an endpoint that is not built", |a| a.target = "/oauth2/par", 404, "invalid_request not-found"),
     ("a slash behind the endpoint", |a| a.target = "/oauth2/token/", 404, "invalid_request not-found"),
     ("headers of 65 KiB", |a| { let long = "x".repeat(65 * 1024); a.field("x-trip", &long) }, 431, "invalid_request headers-too-large"),
 ];

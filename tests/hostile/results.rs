@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::table::Case;
 use crate::{
     certificates, components, digests, ecdsa, enrolment, frames, heads, issuance, limits, operators, parameters, paths,
-    tokens,
+    tokens, verifiers,
 };
 
 /// What each table is about, its test and its cases.
@@ -24,14 +24,13 @@ fn families() -> Vec<(&'static str, &'static str, usize)> {
         ("enrolment and renewal", "enrolment", enrolment::COUNT),
         ("the operators' listener", "operators", cases(operators::CASES)),
         ("limits", "limits", cases(limits::CASES)),
+        ("what tools ask: introspect, revoke, verify, forward-auth", "verifiers", cases(verifiers::CASES)),
     ]
 }
 
 /// Codes of PROTOCOL.md that stand in no table here: not built yet, or tried where their cause can be made.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("verifier-required", "verifier keys are not built yet"),
     ("approval-required", "approvals are not built yet"),
-    ("body-required", "forward-auth is not built yet"),
     ("limit-exceeded", "spending limits are not built yet"),
     ("upstream-refused", "tests/it/tools.rs"),
     ("upstream-broken", "tests/it/edges.rs"),
@@ -49,7 +48,11 @@ fn codes() -> BTreeSet<&'static str> {
     }
     let tables = of(components::CASES).chain(of(parameters::CASES)).chain(of(ecdsa::CASES)).chain(of(digests::CASES));
     let tables = tables.chain(of(tokens::CASES)).chain(of(paths::CASES)).chain(of(heads::CASES));
-    let tables = tables.chain(of(certificates::CASES)).chain(of(issuance::CASES)).chain(of(limits::CASES));
+    let tables = tables
+        .chain(of(verifiers::CASES))
+        .chain(of(certificates::CASES))
+        .chain(of(issuance::CASES))
+        .chain(of(limits::CASES));
     tables.chain(enrolment::codes()).collect()
 }
 

@@ -15,4 +15,5 @@ mod token_files;
 mod tools;
 mod tour;
 mod upstream;
+mod verifiers;
 mod wire;

@@ -39,6 +39,7 @@ fn events(end: &Arc<AtomicBool>) -> u16 {
 /// A call whose reply is being read elsewhere.
 struct Reading {
     id: String,
+    token: String,
     /// How it ended: whether the body was whole.
     done: tokio::task::JoinHandle<bool>,
 }
@@ -60,7 +61,7 @@ fn read(deployment: &Deployment, agent: &TestAgent) -> Reading {
                 }
             }
         });
-        Reading { id, done }
+        Reading { id, token, done }
     })
 }
 
@@ -79,12 +80,17 @@ const LISTENERS: &str = "select pid from pg_stat_activity where application_name
 
 #[track_caller]
 fn cut_within_a_second(deployment: &Deployment, reading: Reading, frozen: Instant) {
+    cut_within_a_second_as(deployment, reading, frozen, "agent-frozen");
+}
+
+#[track_caller]
+fn cut_within_a_second_as(deployment: &Deployment, reading: Reading, frozen: Instant, code: &str) {
     let cut = deployment.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), reading.done).await });
     let took = frozen.elapsed();
     assert!(!cut.expect("cut").expect("joined"), "the stream did not end by itself");
     assert!(took <= Duration::from_secs(1), "cut after {took:?}");
     let outcomes = outcomes_of(deployment, &reading.id);
-    assert_eq!((outcomes.len(), outcomes[0]["error"].as_str()), (1, Some("agent-frozen")));
+    assert_eq!((outcomes.len(), outcomes[0]["error"].as_str()), (1, Some(code)));
 }
 
 #[test]
@@ -137,6 +143,21 @@ fn a_freeze_cuts_a_stream_within_a_second_though_the_listening_connection_is_dea
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cut_within_a_second(&deployment, reading, frozen)));
     kill_process(backend, Signal::CONT).expect("it goes on");
     cut.expect("as it should be");
+}
+
+#[test]
+fn a_revocation_cuts_the_tokens_stream_within_a_second_and_not_the_agents_others() {
+    let (deployment, agent, end) = start("");
+    let (revoked, other) = (read(&deployment, &agent), read(&deployment, &agent));
+    let wire = deployment.wire();
+    let mut headers = http::HeaderMap::new();
+    headers.insert("content-type", http::HeaderValue::from_static("application/x-www-form-urlencoded"));
+    let form = format!("token={}", revoked.token);
+    let sent = wire.send(Some(&agent.certificate), "POST", "/oauth2/revoke", headers, form.as_bytes());
+    deployment.runtime.block_on(sent).expect("an answer").ok();
+    cut_within_a_second_as(&deployment, revoked, Instant::now(), "token-invalid");
+    end.store(true, Ordering::Relaxed);
+    assert!(deployment.runtime.block_on(other.done).expect("joined"), "the other went on to its end");
 }
 
 #[test]

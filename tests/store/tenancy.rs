@@ -213,6 +213,10 @@ async fn the_roles_may_do_what_they_need_and_no_more() {
         ("tgp_gateway", "create table planted ()"),
         ("tgp_gateway", "alter table audit disable row level security"),
         ("tgp_gateway", "delete from key_record"),
+        ("tgp_gateway", "delete from verifier_key"),
+        ("tgp_gateway", "update verifier_key set digest = ''"),
+        ("tgp_gateway", "update verifier_key set tool = 'mail'"),
+        ("tgp_admission", "select * from verifier_key"),
         ("tgp_gateway", "update roster set document = '{}'"),
         ("tgp_admission", "select record from agent"),
         ("tgp_admission", "select keyid from agent"),
@@ -260,9 +264,12 @@ async fn nobody_but_the_gateway_may_call_the_functions_that_cross_tenants() {
         [
             ("current_tenant", "tgp_gateway"),
             ("maintain_partitions", "tgp_gateway"),
+            ("revoked_tokens", "tgp_gateway"),
+            ("status_list", "tgp_gateway"),
             ("stopped_agents", "tgp_gateway"),
             ("tenant_of_agent", "tgp_gateway"),
             ("tenant_of_tool", "tgp_gateway"),
+            ("verifier_of", "tgp_gateway"),
         ]
     );
 }

@@ -173,6 +173,7 @@ impl World {
         change.insert_tool(&new_tool(tool)).await.unwrap();
         change.set_credential(tool, &credential(1)).await.unwrap();
         change.put_grant(&world.new_grant(grant)).await.unwrap();
+        assert!(change.insert_verifier_key(Uuid::new_v4(), tool, &digest()).await.unwrap());
         change.insert_dek(Uuid::new_v4(), "record", b"wrapped", &json!({})).await.unwrap();
         change
             .put_operator(&Operator {
@@ -316,6 +317,12 @@ pub fn enrolment(agent: Uuid) -> Enrolment {
         record: b"sealed record".to_vec(),
         record_version: 1,
     }
+}
+
+/// 32 octets that nobody else has.
+pub fn digest() -> [u8; 32] {
+    let halves = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()];
+    halves.concat().try_into().unwrap()
 }
 
 pub fn new_tool(slug: &str) -> NewTool {

@@ -22,8 +22,11 @@ mod master_key;
 pub mod name;
 mod refusal;
 pub mod signature;
+pub mod status;
 pub mod target;
 pub mod token;
+mod verifier_key;
 
 pub use master_key::{MasterKey, MasterKeyError};
 pub use refusal::{Code, Refusal};
+pub use verifier_key::{VerifierKey, VerifierKeyError};

@@ -1,6 +1,7 @@
 //! Access tokens: RFC 9068 JWTs, ES256, bound to the agent's identity key.
 
 mod assemble;
+pub(crate) mod jws;
 mod keys;
 mod verified;
 
@@ -11,6 +12,7 @@ use crate::jwk::Jwk;
 use crate::name::{Aan, ActionName, Slug, SpiffeId};
 use crate::{Code, Refusal};
 
+pub(crate) use assemble::signing_input_of;
 pub use assemble::{assemble, scope_text, signing_input};
 pub use keys::{Jwks, TokenKey, TokenKeys};
 pub use verified::VerifiedToken;
@@ -19,6 +21,9 @@ pub use verified::VerifiedToken;
 pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
 /// The longest lifetime of a token, in seconds.
 pub const MAX_LIFETIME: i64 = 15 * 60;
+
+/// RFC 9068 §2.1.
+const TYP: &str = "at+jwt";
 
 /// What a token says. Field order is the order on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

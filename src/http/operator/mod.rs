@@ -7,6 +7,7 @@ mod deployment;
 mod grants;
 mod records;
 mod tools;
+mod verifiers;
 
 pub(crate) use tools::tool_body;
 
@@ -159,6 +160,9 @@ impl OperatorRoutes {
             ("GET", ["v1", "tools"]) => self.tools(act).await,
             ("GET", ["v1", "tools", slug]) => self.tool(act, slug).await,
             ("PUT", ["v1", "tools", slug, "credential"]) => self.set_credential(act, slug).await,
+            ("POST", ["v1", "tools", slug, "keys"]) => self.add_verifier_key(act, slug).await,
+            ("GET", ["v1", "tools", slug, "keys"]) => self.verifier_keys(act, slug).await,
+            ("POST", ["v1", "tools", slug, "keys", key, "revoke"]) => self.revoke_verifier_key(act, slug, key).await,
             ("POST", ["v1", "grants"]) => self.set_grant(act).await,
             ("GET", ["v1", "grants"]) => self.grants(act).await,
             ("POST", ["v1", "grants", id, "revoke"]) => self.revoke_grant(act, id).await,

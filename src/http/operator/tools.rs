@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tgp_authority::{Operation, Role, Signed};
+use tgp_authority::{Operation, Role, Signed, valid_resource};
 use tgp_request::name::Slug;
 use tgp_vault_client::wire::{Open, OpenItem, Seal, SealItem, SetCredential, StatementText, WireSecret};
 use uuid::Uuid;
@@ -28,6 +28,9 @@ struct Added {
     #[serde(default)]
     tenant: Option<Uuid>,
     upstream: String,
+    /// Where a tool is called that asks us by itself; `<issuer>/t/<slug>` for all others.
+    #[serde(default)]
+    resource: Option<String>,
     #[serde(default)]
     allow_private: bool,
     actions: Vec<AddedAction>,
@@ -65,7 +68,7 @@ fn manifest(actions: Vec<AddedAction>) -> Result<(Manifest, Vec<Action>), Refusa
 
 /// For `crate::fuzzing`: what `add_tool` reads before it looks anything up.
 pub(crate) fn tool_body(body: &[u8]) -> Option<(Manifest, Vec<Action>)> {
-    let Added { slug: _, tenant: _, upstream, allow_private: _, actions } = super::parse(body).ok()?;
+    let Added { slug: _, tenant: _, upstream, resource: _, allow_private: _, actions } = super::parse(body).ok()?;
     Upstream::parse(&upstream).ok()?;
     manifest(actions).ok()
 }
@@ -73,7 +76,7 @@ pub(crate) fn tool_body(body: &[u8]) -> Option<(Manifest, Vec<Action>)> {
 impl OperatorRoutes {
     pub(super) async fn add_tool(&self, act: &Act) -> Answered {
         let gateway = &self.gateway;
-        let Added { slug, tenant, upstream, allow_private, actions } = act.body()?;
+        let Added { slug, tenant, upstream, resource, allow_private, actions } = act.body()?;
         let tenant = tenant.unwrap_or(DEFAULT);
         act.needs(tenant, &[Role::Owner, Role::Granter])?;
         let address = Upstream::parse(&upstream).map_err(|error| malformed(&error.to_string()))?;
@@ -84,7 +87,7 @@ impl OperatorRoutes {
         let sealed = self.seal_one(tenant, "tool", "upstream", slug.as_str(), 1, upstream.as_bytes()).await?;
         let tool = NewTool {
             slug: slug.to_string(),
-            resource: format!("{}/t/{slug}", gateway.config.issuer),
+            resource: resource_of(gateway.config.issuer.as_str(), &slug, resource)?,
             upstream: sealed,
             allow_private,
             manifest: json!({}),
@@ -142,7 +145,7 @@ impl OperatorRoutes {
         Ok(ok(&json!({ "tool": slug, "version": sealed.version, "origins": sealed.origins })))
     }
 
-    async fn find_tool(&self, act: &Act, slug: &str) -> Result<Tool, Refusal> {
+    pub(super) async fn find_tool(&self, act: &Act, slug: &str) -> Result<Tool, Refusal> {
         let store = &self.gateway.people;
         let tenant = store.tenant_of_tool(slug).await?.ok_or_else(unknown)?;
         act.may_see(tenant).map_err(|_| unknown())?;
@@ -209,6 +212,19 @@ fn sealed_statement(tool: &Tool, credential: &Credential) -> Option<OpenItem> {
         version: credential.version,
         sealed: STANDARD.decode(credential.statement["sealed"].as_str()?).ok()?,
     })
+}
+
+/// A resource below the issuer is the proxy's, or ours.
+fn resource_of(issuer: &str, slug: &Slug, given: Option<String>) -> Result<String, Refusal> {
+    let own = format!("{issuer}/t/{slug}");
+    let Some(given) = given.filter(|given| *given != own) else { return Ok(own) };
+    if !valid_resource(&given) {
+        return Err(malformed("resource is a URL in its one spelling, without query and without a slash at its end"));
+    }
+    if tgp_request::target::within(issuer, &given) || tgp_request::target::within(&given, issuer) {
+        return Err(malformed("resource is the tool's own URL, not one of the gateway's"));
+    }
+    Ok(given)
 }
 
 fn unknown() -> Refusal {

@@ -21,10 +21,12 @@ mod request;
 mod roster;
 pub mod seeds;
 mod statement;
+mod status;
 mod target;
 mod tls;
 mod token;
 mod vectors;
+mod verifier;
 mod wire;
 
 /// One parser, or a few that read the same thing.
@@ -53,6 +55,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "json", check: json::check },
     Target { name: "name", check: name::check },
     Target { name: "tls", check: tls::check },
+    Target { name: "verifier", check: verifier::check },
+    Target { name: "status", check: status::check },
 ];
 
 /// The target of this name.

@@ -6,13 +6,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tgp_authority::{Operation, Placement, Statement};
-use tgp_request::MasterKey;
 use tgp_request::enrol::EnrolmentCode;
 use tgp_request::jwk::IdentitySecret;
+use tgp_request::{MasterKey, VerifierKey};
 use uuid::Uuid;
 use x509_cert::der::Decode as _;
 
-use crate::vectors::{ACCEPTED, AGENT, GATEWAY, NOW, OPERATORS, REFUSED, REFUSED_TOKENS, ROSTER, SHARED, STATEMENTS};
+use crate::vectors::{
+    ACCEPTED, AGENT, GATEWAY, NOW, OPERATORS, REFUSED, REFUSED_TOKENS, ROSTER, SHARED, STATEMENTS, STATUS_LISTS,
+};
 
 /// One input.
 pub struct Seed {
@@ -36,6 +38,7 @@ pub fn all() -> Vec<Seed> {
     tools(&mut seeds);
     certificates(&mut seeds);
     texts(&mut seeds);
+    verifiers(&mut seeds);
     seeds.0
 }
 
@@ -297,4 +300,45 @@ fn texts(seeds: &mut Seeds) {
     }
     seeds.bad("tls", verify(20));
     seeds.bad("name", b"\xff");
+}
+
+fn verifiers(seeds: &mut Seeds) {
+    let id = format!("spiffe://tgp.example/agent/{AGENT_ID}");
+    let headers = json!([["authorization", "Bearer x"], ["signature", "sig=:AA==:"], ["X-Trip", "1"], ["x-trip", "2"]]);
+    let handed = json!({
+        "method": "POST", "uri": "https://shop.example/api/orders?x", "headers": headers,
+        "content_digest": "sha-256=:AA==:", "certificate": id,
+    });
+    seeds.good("verifier", handed.to_string());
+    seeds.bad("verifier", handed.to_string().replace("POST", "PO ST"));
+    seeds.bad("verifier", handed.to_string().replace("/agent/", "/operator/"));
+    let said = "x-original-method: GET\nx-original-uri: /api/orders?x\ntgp-content: dropped\n";
+    seeds.good("verifier", format!("GET /v1/forward-auth\n{said}"));
+    seeds.good(
+        "verifier",
+        format!("GET /v1/forward-auth/api/orders?x\nx-forwarded-client-cert: By=a;Hash=b;URI={id}\n{said}"),
+    );
+    seeds.good(
+        "verifier",
+        format!("GET /v1/forward-auth\nx-forwarded-client-cert: Subject=\"a;\\\"b\";URI={id}\n{said}"),
+    );
+    seeds.good(
+        "verifier",
+        "GET /v1/forward-auth\nx-original-url: https://a.example/x\nx-forwarded-method: PUT\nx-forwarded-uri: /x\ntgp-content: passed\n",
+    );
+    seeds.bad("verifier", format!("GET /v1/forward-auth\nx-forwarded-uri: /other\n{said}"));
+    seeds.bad("verifier", format!("GET /v1/forward-auth\nx-forwarded-client-cert: URI={id},URI={id}\n{said}"));
+    seeds.good("verifier", "token_type_hint=access_token&token=a.b%2Ec");
+    seeds.bad("verifier", "token=a&token=b");
+    seeds.good("verifier", VerifierKey::new([0xff; 32]).expose_text().as_bytes());
+    seeds.bad("verifier", "tgpvk_AAAA");
+
+    let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
+    for case in cases(&STATUS_LISTS) {
+        let list = text(case, "list");
+        seeds.0.push(Seed { target: "status", octets: list.into(), accepted: Some(case["expect"] != "refused") });
+        if let [header, claims, _] = list.split('.').collect::<Vec<_>>()[..] {
+            seeds.any("status", [&decoded(header)[..], b"\n", &decoded(claims)].concat());
+        }
+    }
 }

@@ -1,22 +1,35 @@
 //! Access tokens: text as presented, or header and claims that are signed here (two JSON texts with a line end between),
 //! since a fuzzer cannot forge the signature that stands before the claims.
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use p256::ecdsa::signature::Signer as _;
-use tgp_request::token::{Claims, MAX_LIFETIME, TokenError, assemble, signing_input};
+use tgp_request::token::{Claims, MAX_LIFETIME, TokenError, VerifiedToken, assemble, signing_input};
 
-use crate::vectors::{GATEWAY, ISSUER, NOW, TOKEN_KEYS};
+use crate::vectors::{GATEWAY, ISSUER, NOW, SHARED, TOKEN_KEYS};
 
-pub fn check(data: &[u8]) -> bool {
-    let token = match data.iter().position(|byte| *byte == b'\n') {
+/// The access token of the vectors.
+pub static TOKEN: LazyLock<VerifiedToken> = LazyLock::new(|| {
+    let text = SHARED["access_token"].as_str().expect("a token");
+    TOKEN_KEYS.verify(text, ISSUER, NOW).expect("genuine")
+});
+
+/// Text as it is, or header and claims with a signature by the gateway of the vectors.
+pub fn signed(data: &[u8]) -> String {
+    match data.iter().position(|byte| *byte == b'\n') {
         Some(end) => {
             let (header, claims) = (&data[..end], &data[end + 1..]);
             sign(format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims)))
         }
         None => String::from_utf8_lossy(data).into_owned(),
-    };
+    }
+}
+
+pub fn check(data: &[u8]) -> bool {
+    let token = signed(data);
     let Ok(verified) = TOKEN_KEYS.verify(&token, ISSUER, NOW) else { return false };
 
     let claims = verified.claims();
@@ -41,7 +54,7 @@ pub fn check(data: &[u8]) -> bool {
     true
 }
 
-fn sign(input: String) -> String {
+pub fn sign(input: String) -> String {
     let signature: p256::ecdsa::Signature = GATEWAY.sign(input.as_bytes());
     assemble(input, &signature.to_bytes().into())
 }

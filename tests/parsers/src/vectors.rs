@@ -23,6 +23,7 @@ pub static SHARED: LazyLock<Value> = file!("request/tests/vectors/request-signat
 pub static ACCEPTED: LazyLock<Value> = file!("request/tests/vectors/accepted.json");
 pub static REFUSED: LazyLock<Value> = file!("request/tests/vectors/refused-request.json");
 pub static REFUSED_TOKENS: LazyLock<Value> = file!("request/tests/vectors/refused-token.json");
+pub static STATUS_LISTS: LazyLock<Value> = file!("request/tests/vectors/status-list.json");
 pub static STATEMENTS: LazyLock<Value> = file!("authority/tests/vectors/operator-statement.json");
 
 fn scalar(name: &str) -> Vec<u8> {

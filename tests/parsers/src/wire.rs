@@ -6,7 +6,7 @@
 use tgp_vault_client::wire::{
     BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Enrol, FRAME_LIMIT, HEADER_LEN, HELLO_LEN, Header,
     Health, Inventory, LoadDek, MintToken, NewDek, Op, Open, Release, Renew, Revoke, Seal, SetCredential, SetGrant,
-    SetRoster, Status, TlsSign, decode, decode_hello, encode, encode_call, encode_reply, hello,
+    SetRoster, SignStatusList, Status, TlsSign, decode, decode_hello, encode, encode_call, encode_reply, hello,
 };
 use tgp_vault_client::{CallError, fuzzing};
 
@@ -42,6 +42,7 @@ operations!(
     Seal,
     Open,
     BlindIndex,
+    SignStatusList,
     TlsSign,
     Enrol,
     Renew,

@@ -13,13 +13,14 @@ mod release;
 mod renew;
 mod revoke;
 mod roster;
+mod status;
 mod tls;
 
 use serde::Serialize;
 use tgp_vault_client::wire::{
     self, BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Door, Enrol, Health, Inventory, LoadDek,
     MintToken, NewDek, Op, Open, Refusal, RefusalCode, Release, Renew, Revoke, Seal, SetCredential, SetGrant,
-    SetRoster, Status, TlsSign,
+    SetRoster, SignStatusList, Status, TlsSign,
 };
 
 use crate::counters::Ending;
@@ -27,6 +28,7 @@ use crate::failure::Failure;
 use crate::vault::Worker;
 
 pub(crate) use inventory::entries;
+pub(crate) use status::Retired;
 pub(crate) use tls::is_handshake;
 
 /// Serves one frame that came through `door` and appends its reply to `out`.
@@ -51,6 +53,7 @@ pub(crate) fn serve(worker: &mut Worker<'_>, door: Door, (id, kind): (u64, u8), 
         Op::Seal => frame.run::<Seal>(envelope::seal),
         Op::Open => frame.run::<Open>(envelope::open),
         Op::BlindIndex => frame.run::<BlindIndex>(envelope::blind_index),
+        Op::SignStatusList => frame.run::<SignStatusList>(status::sign_status_list),
         Op::TlsSign => frame.run::<TlsSign>(tls::tls_sign),
         Op::Enrol => frame.run::<Enrol>(enrol::enrol),
         Op::Renew => frame.run::<Renew>(renew::renew),

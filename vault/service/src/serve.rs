@@ -119,6 +119,7 @@ fn open(
     drop(in_force);
     Ok(Vault {
         token_keys: keys.token_keys(),
+        retired: Mutex::default(),
         keys,
         state,
         deks: RwLock::new(Deks::default()),

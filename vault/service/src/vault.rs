@@ -16,6 +16,7 @@ use crate::dek::Deks;
 use crate::envelope;
 use crate::failure::Failure;
 use crate::keyring::KeyRing;
+use crate::operation::Retired;
 use crate::proofs::{Proof, Proofs};
 use crate::record::{Label, Record};
 use crate::recovery::Recovery;
@@ -29,6 +30,7 @@ pub(crate) struct Vault {
     pub proofs: Mutex<Proofs>,
     pub tokens: Mutex<TokenCache>,
     pub token_keys: TokenKeys,
+    pub retired: Mutex<Retired>,
     pub authority: Authority,
     pub counters: Counters,
     pub clock: Clock,

@@ -47,6 +47,43 @@ impl Content {
         }
     }
 
+    /// Whether a digest of something stands in the head: then the content decides, and must be known.
+    pub fn is_promised(&self) -> bool {
+        let Some(Digests { sha256, sha512, malformed }) = &self.digest else { return false };
+        let nothing = sha256.iter().all(|it| it[..] == Sha256::digest(b"")[..])
+            && sha512.iter().all(|it| it[..] == Sha512::digest(b"")[..]);
+        !nothing && !malformed
+    }
+
+    /// The digests that somebody else computed over the content, against those in the head.
+    pub fn check_digests(&self, received: &str) -> Result<(), Refusal> {
+        let Digests { sha256, sha512, malformed } = Digests::parse(received);
+        if malformed || sha256.len() > 1 || sha512.len() > 1 || sha256.len() + sha512.len() == 0 {
+            return Err(Refusal::malformed(
+                "the received content's digest is a Content-Digest with sha-256 or sha-512",
+            ));
+        }
+        self.check_head()?;
+        let Some(signed) = &self.digest else { return Err(Refusal::digest("content came without content-digest")) };
+        if signed.malformed {
+            return Err(Refusal::digest("content-digest is malformed"));
+        }
+        for (signed, received, name) in [(&signed.sha256, sha256, "sha-256"), (&signed.sha512, sha512, "sha-512")] {
+            match received.first() {
+                None if !signed.is_empty() => {
+                    return Err(Refusal::digest(format!(
+                        "the request has {name}, the received content's digest has not"
+                    )));
+                }
+                Some(received) if signed.iter().any(|signed| signed != received) => {
+                    return Err(Refusal::digest("content-digest does not match the content"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// What must hold as soon as the content is known not to be empty.
     fn check_head(&self) -> Result<(), Refusal> {
         let Self { digest, has_type, covers_digest, covers_type } = self;

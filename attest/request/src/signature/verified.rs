@@ -192,6 +192,18 @@ impl VerifiedHead {
         check.finish()
     }
 
+    /// Checks content that somebody else received, by the digests that he computed over it: a `Content-Digest` field
+    /// value. It must have every algorithm that the request has.
+    pub fn digested(self, received: &str) -> Result<VerifiedRequest, Refusal> {
+        self.content().check_digests(received)?;
+        Ok(VerifiedRequest::new(self))
+    }
+
+    /// Whether the head has a digest of content that is not empty: whoever has no content at hand cannot judge it.
+    pub fn promises_content(&self) -> bool {
+        self.content().is_promised()
+    }
+
     /// Checks content that is too long to hold.
     pub fn content_check(self) -> ContentCheck {
         ContentCheck::new(self)

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Claims;
+use super::{Claims, TYP};
 use crate::b64;
 use crate::name::{ActionName, Slug};
 
@@ -15,8 +15,12 @@ struct Header<'a> {
 
 /// What ES256 is computed over: base64url of header, a dot, base64url of claims.
 pub fn signing_input(kid: &str, claims: &Claims) -> String {
-    let header =
-        serde_json::to_vec(&Header { typ: "at+jwt", alg: "ES256", kid }).expect("three strings always serialise");
+    signing_input_of(TYP, kid, claims)
+}
+
+/// The same for claims of another `typ`.
+pub(crate) fn signing_input_of(typ: &'static str, kid: &str, claims: &impl Serialize) -> String {
+    let header = serde_json::to_vec(&Header { typ, alg: "ES256", kid }).expect("three strings always serialise");
     let claims = serde_json::to_vec(claims).expect("claims hold only strings, numbers and lists");
     format!("{}.{}", b64::encode(&header), b64::encode(&claims))
 }

@@ -1,11 +1,9 @@
 //! A token that was checked, and the checks.
 
-use serde::{Deserialize, Deserializer};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{AuthorizationDetail, Claims, MAX_LIFETIME, MAX_TOKEN_LENGTH, TokenError, TokenKeys};
-use crate::b64;
+use super::{AuthorizationDetail, Claims, MAX_LIFETIME, MAX_TOKEN_LENGTH, TYP, TokenError, TokenKeys, jws};
 use crate::jwk::IdentityKey;
 use crate::name::{ActionName, Kind, Scope, Slug};
 
@@ -19,51 +17,12 @@ pub struct VerifiedToken {
     hash: [u8; 32],
 }
 
-/// The members that matter; others are ignored as RFC 7515 §4 says, except that `crit` names
-/// extensions which we would have to understand.
-#[derive(Deserialize)]
-struct Header<'a> {
-    #[serde(borrow)]
-    typ: std::borrow::Cow<'a, str>,
-    #[serde(borrow)]
-    alg: std::borrow::Cow<'a, str>,
-    #[serde(borrow)]
-    kid: std::borrow::Cow<'a, str>,
-    #[serde(default, deserialize_with = "present")]
-    crit: bool,
-}
-
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
-}
-
 impl VerifiedToken {
     pub(super) fn verify(keys: &TokenKeys, token: &str, issuer: &str, now: i64) -> Result<Self, TokenError> {
         if token.len() > MAX_TOKEN_LENGTH {
             return Err(TokenError::Malformed("it is longer than 8 KiB"));
         }
-        let parts = TokenError::Malformed("it is not three parts of base64url");
-        let (message, signature) = token.rsplit_once('.').ok_or(parts.clone())?;
-        let (header, payload) = message.split_once('.').ok_or(parts.clone())?;
-        // Checked here because jsonwebtoken answers an unreadable signature like a wrong one.
-        b64::decode_exact::<64>(signature).ok_or(parts.clone())?;
-
-        let header = b64::decode(header).ok_or(parts.clone())?;
-        let header: Header<'_> =
-            serde_json::from_slice(&header).map_err(|_| TokenError::Malformed("its header has no typ, alg and kid"))?;
-        let Header { typ, alg, kid, crit } = header;
-        if typ != "at+jwt" {
-            return Err(TokenError::Malformed("its typ is not at+jwt"));
-        }
-        if alg != "ES256" {
-            return Err(TokenError::Malformed("its alg is not ES256"));
-        }
-        if crit {
-            return Err(TokenError::Malformed("it has critical extensions"));
-        }
-        keys.find(&kid).ok_or(TokenError::UnknownKey)?.verify(message.as_bytes(), signature)?;
-
-        let payload = b64::decode(payload).ok_or(parts)?;
+        let payload = jws::open(keys, token, TYP)?;
         let claims: Claims = serde_json::from_slice(&payload)
             .map_err(|_| TokenError::Malformed("its claims are not those of the profile"))?;
         let (agent, key) = check_claims(&claims, issuer)?;

@@ -5,5 +5,6 @@
 mod generate;
 mod properties;
 mod signature;
+mod status;
 mod vectors;
 mod wycheproof;

@@ -7,7 +7,8 @@ use tgp_vault_client::wire::{
     Description, Door, Enrol, Enrolled, GrantFacts, Health, HealthReport, Inventory, KeyEntry, LoadDek, MintToken,
     Minted, Mode, NewDek, Op, Open, OpenItem, Placement, Proof, Refusal, RefusalCode, Release, Released, Renew,
     RequestEnvelope, Revoke, Revoked, Seal, SealItem, SealedCredential, SealedGrant, SetCredential, SetGrant,
-    SetRoster, StatementText, Status, TlsSign, WireSecret, WrappedDek, encode_call, hello,
+    SetRoster, SignStatusList, SignedStatusList, StatementText, Status, TlsSign, WireSecret, WrappedDek, encode_call,
+    hello,
 };
 use uuid::Uuid;
 
@@ -90,6 +91,7 @@ fn calls(seeds: &mut Seeds) {
         message(Op::Seal, CALL, &Seal { tenant: ID, dek: ID, items: vec![sealing] }),
         message(Op::Open, CALL, &Open { tenant: ID, items: vec![opening] }),
         message(Op::BlindIndex, CALL, &BlindIndex { tenant: ID, table, column, value: b"Ada".to_vec() }),
+        message(Op::SignStatusList, CALL, &SignStatusList { agents: vec![ID], tokens: vec![ID, ID] }),
         message(Op::TlsSign, CALL, &TlsSign { scheme: 0x0403, message: vec![b' '; 130] }),
         message(Op::Enrol, CALL, &Enrol { invitation: statement(), request: request(), dek: ID }),
         message(Op::Renew, CALL, &Renew { agent_record: vec![1; 40], request: request() }),
@@ -184,6 +186,7 @@ fn replies(seeds: &mut Seeds) {
         message(Op::Seal, ok, &vec![vec![1_u8; 130]]),
         message(Op::Open, ok, &vec![b"https://a".to_vec()]),
         message(Op::BlindIndex, ok, &[7_u8; 32]),
+        message(Op::SignStatusList, ok, &SignedStatusList { text: "a.b.c".into(), iat: 1, exp: 61 }),
         message(Op::TlsSign, ok, &vec![0x30_u8; 70]),
         message(Op::Enrol, ok, &enrolled),
         message(Op::Renew, ok, &certificate()),

@@ -30,7 +30,8 @@ pub use operator::{
     SetGrant, SetRoster,
 };
 pub use process::{
-    Attribute, CallCount, Count, Describe, Description, Health, HealthReport, Inventory, KeyEntry, Mode, TlsSign,
+    Attribute, CallCount, Count, Describe, Description, Health, HealthReport, Inventory, KeyEntry, Mode,
+    SignStatusList, SignedStatusList, TlsSign,
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use secret::WireSecret;

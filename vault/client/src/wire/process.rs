@@ -1,6 +1,7 @@
 //! Calls about the vault itself, and the TLS signature.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{Call, Op};
 
@@ -50,6 +51,32 @@ impl Call for TlsSign {
     const OP: Op = Op::TlsSign;
     /// DER ECDSA-Sig-Value.
     type Reply = Vec<u8>;
+}
+
+/// The status list that offline verifiers fetch. Its times, issuer and form are the vault's own.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SignStatusList {
+    /// Agents that were stopped. Not authenticated: the caller can leave one out. The vault drops those that it never
+    /// enrolled, and adds those whose retirement it has carried out itself.
+    pub agents: Vec<Uuid>,
+    /// The `jti` of tokens that were revoked. Not authenticated.
+    pub tokens: Vec<Uuid>,
+}
+
+impl Call for SignStatusList {
+    const OP: Op = Op::SignStatusList;
+    type Reply = SignedStatusList;
+}
+
+/// A signed list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedStatusList {
+    /// The JWT.
+    pub text: String,
+    /// Unix seconds.
+    pub iat: i64,
+    /// Unix seconds.
+    pub exp: i64,
 }
 
 /// Every key of the token.

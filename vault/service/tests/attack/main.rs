@@ -20,4 +20,5 @@ mod renewal;
 mod roster;
 mod socket;
 mod state;
+mod status;
 mod tenants;
