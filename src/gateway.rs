@@ -12,6 +12,7 @@ use crate::admission::{Admission, AdmissionConfig, Clock};
 use crate::config::Config;
 use crate::proxy::client::Upstreams;
 use crate::proxy::guard::Guard;
+use crate::proxy::oauth2::AccessTokens;
 use crate::proxy::streams::Streams;
 use crate::refusal::Refusal;
 use crate::store::Store;
@@ -59,7 +60,8 @@ pub struct Gateway {
     pub deployment: Deployment,
     pub tokens: Tokens,
     pub tools: Tools,
-    pub upstreams: Upstreams,
+    pub upstreams: Arc<Upstreams>,
+    pub access_tokens: AccessTokens,
     pub streams: Streams,
     roster: RwLock<Arc<Roster>>,
 }
@@ -95,7 +97,8 @@ impl Gateway {
             admission,
             vault,
             deployment,
-            upstreams,
+            upstreams: Arc::new(upstreams),
+            access_tokens: AccessTokens::default(),
         };
         Ok(Arc::new(gateway))
     }

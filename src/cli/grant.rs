@@ -45,6 +45,9 @@ struct Add {
     /// An action, or a pattern in which `*` stands for anything; may be repeated
     #[arg(long = "action", value_name = "PATTERN", required = true)]
     actions: Vec<ActionPattern>,
+    /// Which of the tool's credentials is used under it [default: the unnamed one]
+    #[arg(long, value_name = "NAME")]
+    credential: Option<Slug>,
     /// How long it is good
     #[arg(long = "for", value_name = "TIME", default_value = "30d")]
     lifetime: Span,
@@ -95,6 +98,7 @@ impl Add {
             actions,
             not_before: now - CLOCK_DIFFERENCE,
             not_after,
+            credential: self.credential.clone(),
         };
         let statement = client.sign(&Operation::Grant(order.clone()))?;
         let grant: Value = client.post("/v1/grants", &json!({ "statement": statement })).await?;
@@ -106,6 +110,7 @@ impl Add {
                     ("agent", format!("{} ({})", member(&found, "handle"), order.agent)),
                     ("tool", order.tool.to_string()),
                     ("actions", patterns.join(" ")),
+                    ("credential", order.credential.as_ref().map(ToString::to_string).unwrap_or_default()),
                     ("until", time::text(not_after)),
                     ("grant", order.grant.to_string()),
                 ]),

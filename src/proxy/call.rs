@@ -18,7 +18,7 @@ use tgp_request::target::EscapedSlash;
 use tgp_request::token::VerifiedToken;
 use uuid::Uuid;
 
-use super::exchange;
+use super::exchange::{self, Under};
 use super::reply::Reply;
 use crate::admission::{AdmissionError, Ending, Entry, Kind, Recorded, Spend};
 use crate::gateway::Gateway;
@@ -125,11 +125,11 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
     // freeze is cut by it. Declared before the ending, so that it outlives it.
     let mut watched = gateway.streams.watch(agent.id);
     // With the ending, however this ends is recorded.
-    let Admitted { permit, ending, tool, agent } = admit(gateway, &evidence, agent, &place, entry).await?;
+    let Admitted { permit, ending, tool, agent, under } = admit(gateway, &evidence, agent, &place, entry).await?;
     let exchange = async {
-        let credential = exchange::draw(gateway, permit, &agent, &tool, &request, &headers).await?;
+        let credential = exchange::draw(gateway, permit, (&agent, &under), &tool, &request, &headers).await?;
         let to = exchange::Target { method: &method, rest: place.rest, query: place.query };
-        exchange::send(&gateway.upstreams, credential, &tool, to, &headers, content).await
+        exchange::send(gateway, credential, &tool, to, &headers, content).await
     };
     // A freeze ends the wait for a reply as it ends a reply.
     let replied = tokio::select! {
@@ -237,6 +237,7 @@ struct Admitted {
     ending: Ending,
     tool: Arc<ReadyTool>,
     agent: Arc<Agent>,
+    under: Under,
 }
 
 /// What was verified, and until when it holds.
@@ -277,12 +278,12 @@ async fn admit(
         let tool =
             find_tool(gateway, place.slug, agent.tenant).await.map_err(|refusal| Denied::row(&entry, refusal))?;
         entry.action = tool.manifest.action(request.method(), place.path()).map(ToString::to_string);
-        let permit = permit(gateway, request, token, &agent, &tool, place)
+        let (permit, under) = permit(gateway, request, token, &agent, &tool, place)
             .await
             .map_err(|refusal| Denied::row(&entry, refusal))?;
         entry.grant = Some(permit.grant());
         match gateway.admission.admit_call(permit, entry.clone(), Some(spend.clone())).await {
-            Ok((permit, ending)) => return Ok(Admitted { permit, ending, tool, agent }),
+            Ok((permit, ending)) => return Ok(Admitted { permit, ending, tool, agent, under }),
             Err(AdmissionError::Stale) => {
                 gateway.cache.forget(agent.id, place.slug);
                 agent = known_agent(gateway, agent.id).await?;
@@ -301,7 +302,7 @@ async fn permit(
     agent: &Agent,
     tool: &ReadyTool,
     place: &Place<'_>,
-) -> Result<Permit, Refusal> {
+) -> Result<(Permit, Under), Refusal> {
     let action = tool.manifest.action(request.method(), place.path());
     if *token.tool() != tool.slug {
         let refusal = Refusal::new(Code::ScopeInsufficient, format!("the token is for {}", token.tool()));
@@ -321,12 +322,12 @@ async fn permit(
     let asked =
         Asked { tool: &tool.slug, resource, actions: std::slice::from_ref(action), covered: Some(token.actions()) };
     let grants = gateway.cache.grants(agent.tenant, agent.id, &tool.tool.slug).await?;
-    let (permit, _) = decide::decide(&asked, agent, Some(tool), &grants, gateway.now())
+    let (permit, grant) = decide::decide(&asked, agent, Some(tool), &grants, gateway.now())
         .map_err(|denial| decide::refusal(&denial, &tool.slug))?;
-    if tool.tool.credential.is_none() {
-        return Err(exchange::no_credential(&tool.slug));
+    if tool.tool.credential(&grant.credential).is_none() {
+        return Err(exchange::no_credential(&tool.slug, &grant.credential));
     }
-    Ok(permit)
+    Ok((permit, Under::of(grant)))
 }
 
 #[cfg(test)]

@@ -99,9 +99,12 @@ impl Conflict {
             "dek_pkey" => Self::DekExists,
             "roster_pkey" => Self::RosterExists,
             "token_revocation_pkey" => Self::TokenRevoked,
-            "agent_handle_form" | "aan_form" | "tool_slug_form" | "tool_action_name_form" | "tenant_handle_form" => {
-                Self::Form
-            }
+            "agent_handle_form"
+            | "aan_form"
+            | "tool_slug_form"
+            | "tool_action_name_form"
+            | "tool_credential_name_form"
+            | "tenant_handle_form" => Self::Form,
             _ => return None,
         })
     }
