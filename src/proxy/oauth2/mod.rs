@@ -189,7 +189,7 @@ async fn obtain(gateway: &Gateway, held: &Held, holder: &Holder) -> Result<Obtai
                 return Ok(Obtained::Known(token));
             }
             Claimed::Ours(before) => return Ok(Obtained::Claimed(claim, before)),
-            Claimed::Taken => claim.is_none(),
+            Claimed::Taken => claim.was_not_given(),
         }
         if begun.elapsed() >= WAIT {
             return Err(late());
@@ -208,7 +208,7 @@ struct OurClaim {
 
 impl OurClaim {
     /// There is nothing to give back.
-    fn is_none(mut self) {
+    fn was_not_given(mut self) {
         self.kept = true;
     }
 

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a target reports")]
 
 mod config;
+mod credential;
 mod csr;
 mod form;
 mod invitation;
@@ -53,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "json", check: json::check },
     Target { name: "name", check: name::check },
     Target { name: "tls", check: tls::check },
+    Target { name: "credential", check: credential::check },
 ];
 
 /// The target of this name.
