@@ -12,6 +12,7 @@ use crate::admission::{Admission, AdmissionConfig, Clock};
 use crate::config::Config;
 use crate::proxy::client::Upstreams;
 use crate::proxy::guard::Guard;
+use crate::proxy::oauth2::AccessTokens;
 use crate::proxy::streams::Streams;
 use crate::refusal::Refusal;
 use crate::store::Store;
@@ -62,7 +63,8 @@ pub struct Gateway {
     pub deployment: Deployment,
     pub tokens: Tokens,
     pub tools: Tools,
-    pub upstreams: Upstreams,
+    pub upstreams: Arc<Upstreams>,
+    pub access_tokens: AccessTokens,
     pub streams: Streams,
     pub status_lists: StatusLists,
     roster: RwLock<Arc<Roster>>,
@@ -101,7 +103,8 @@ impl Gateway {
             admission,
             vault,
             deployment,
-            upstreams,
+            upstreams: Arc::new(upstreams),
+            access_tokens: AccessTokens::default(),
         };
         Ok(Arc::new(gateway))
     }

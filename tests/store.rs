@@ -5,6 +5,8 @@
 //! Each test makes a database of its own and migrates it; none depends on another.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+#[path = "store/access_token.rs"]
+mod access_token;
 #[path = "store/admission.rs"]
 mod admission;
 #[path = "store/audit.rs"]

@@ -48,6 +48,9 @@ struct Add {
     /// The tool's own URL, where it is not called through the gateway
     #[arg(long, value_name = "URL")]
     resource: Option<String>,
+    /// Which of the tool's credentials is used under it [default: the unnamed one]
+    #[arg(long, value_name = "NAME")]
+    credential: Option<Slug>,
     /// How long it is good
     #[arg(long = "for", value_name = "TIME", default_value = "30d")]
     lifetime: Span,
@@ -99,6 +102,7 @@ impl Add {
             actions,
             not_before: now - CLOCK_DIFFERENCE,
             not_after,
+            credential: self.credential.clone(),
         };
         let statement = client.sign(&Operation::Grant(order.clone()))?;
         let grant: Value = client.post("/v1/grants", &json!({ "statement": statement })).await?;
@@ -110,6 +114,7 @@ impl Add {
                     ("agent", format!("{} ({})", member(&found, "handle"), order.agent)),
                     ("tool", order.tool.to_string()),
                     ("actions", patterns.join(" ")),
+                    ("credential", order.credential.as_ref().map(ToString::to_string).unwrap_or_default()),
                     ("until", time::text(not_after)),
                     ("grant", order.grant.to_string()),
                 ]),

@@ -10,6 +10,7 @@ mod audit;
 mod call;
 mod client;
 mod context;
+mod credential;
 mod dev;
 mod enrol;
 mod error;

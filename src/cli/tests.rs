@@ -52,7 +52,7 @@ fn wrong_arguments_are_told_with_a_hint() {
     let missing = refused(&["tgp", "tool", "credential", "mail"]);
     assert!(
         missing.starts_with(
-            "error: the following required arguments were not provided:\n  <--bearer|--header <NAME>|--basic>\nhint: "
+            "error: the following required arguments were not provided:\n  <--none|--bearer|--header <NAME>|--query <NAME>|"
         ),
         "{missing}"
     );
@@ -65,6 +65,10 @@ fn the_readmes_command_lines_are_understood() {
         "tgp tool list --json",
         "tgp tool add mail --upstream http://127.0.0.1:8480 --allow-private --action list=GET_/messages --action read=GET_/messages/{id}",
         "tgp tool credential mail --bearer --secret-file x",
+        "tgp tool credential mail --none",
+        "tgp tool credential mail --aws-sigv4 eu-central-1/s3 --name reports --secret-file x",
+        "tgp tool credential mail --client-certificate --secret-file x --origin https://mail.example",
+        "tgp grant add travel-bot mail --action list --credential reports",
         "tgp agent create travel-bot --code-file code",
         "tgp enrol --code-file code --url https://localhost:8443 --dir travel-bot",
         "tgp grant add travel-bot mail --action list --action send",
@@ -83,5 +87,28 @@ fn the_readmes_command_lines_are_understood() {
         let args = line.split(' ').map(|word| word.replace('_', " "));
         let matches = Cli::command().try_get_matches_from(args);
         assert!(matches.is_ok(), "{line}: {}", matches.map(|_| String::new()).unwrap_or_else(|e| e.to_string()));
+    }
+}
+
+#[test]
+fn what_a_token_is_fetched_with_is_named_whole_or_not_at_all() {
+    let line = |rest: &str| {
+        let line = format!("tgp tool credential mail --secret-file x {rest}");
+        Cli::command().try_get_matches_from(line.split(' ')).map(drop)
+    };
+    for good in [
+        "--oauth2 client_credentials --token-endpoint https://a.example/token --client-id c",
+        "--oauth2 refresh_token --token-endpoint https://a.example/token --client-id c --client-auth client_secret_post",
+    ] {
+        assert!(line(good).is_ok(), "{good}");
+    }
+    for bad in [
+        "--oauth2 client_credentials",
+        "--oauth2 client_credentials --client-id c",
+        "--oauth2 password --token-endpoint https://a.example/token --client-id c",
+        "--bearer --token-endpoint https://a.example/token",
+        "--bearer --basic",
+    ] {
+        assert!(line(bad).is_err(), "{bad}");
     }
 }

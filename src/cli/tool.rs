@@ -1,20 +1,18 @@
-//! `tgp tool`: add, list, show, and hand in a credential.
+//! `tgp tool`: add, list, show; [`super::credential`] hands in what a tool's upstream wants.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tgp_authority::{Credential, Operation, Placement, salted_secret_sha256, valid_origin};
-use tgp_client::random;
 use tgp_request::name::{ActionName, Slug};
 use tgp_request::target::PathTemplate;
 
-use super::client::{OperatorClient, base64url, member, rows, scoped, uuid};
+use super::client::{OperatorClient, member, rows, scoped};
 use super::context::ActingArgs;
+use super::credential::{self, SetCredential};
 use super::output::{Output, Table, count, facts};
-use super::{CliError, block_on, input, tool_key};
+use super::{CliError, block_on, tool_key};
 
 #[derive(Args)]
 pub struct Tool {
@@ -93,46 +91,6 @@ pub(crate) fn action(text: &str) -> Option<crate::store::tool::Action> {
     Some(crate::store::tool::Action { name: name.to_string(), method, template: path, stream: false })
 }
 
-#[derive(Args)]
-struct SetCredential {
-    slug: Slug,
-    #[command(flatten)]
-    placement: PlacementArgs,
-    /// The file that holds the secret (`user:password` for --basic), `-` for standard input;
-    /// asked for when not given
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
-    /// Where it may be sent [default: the tool's upstream]; may be repeated
-    #[arg(long = "origin", value_name = "ORIGIN")]
-    origins: Vec<String>,
-    #[command(flatten)]
-    acting: ActingArgs,
-}
-
-#[derive(Args)]
-#[group(required = true, multiple = false)]
-struct PlacementArgs {
-    /// As `Authorization: Bearer SECRET`
-    #[arg(long)]
-    bearer: bool,
-    /// As a header field of this name
-    #[arg(long, value_name = "NAME")]
-    header: Option<String>,
-    /// As `Authorization: Basic`, the secret being user:password
-    #[arg(long)]
-    basic: bool,
-}
-
-impl PlacementArgs {
-    fn placement(&self) -> Result<Placement, CliError> {
-        match &self.header {
-            Some(name) => Placement::header(name).map_err(|e| CliError::usage(e.to_string())),
-            None if self.basic => Ok(Placement::Basic),
-            None => Ok(Placement::Bearer),
-        }
-    }
-}
-
 impl Tool {
     pub fn run(self, output: &Output) -> Result<(), CliError> {
         block_on(async {
@@ -180,65 +138,14 @@ impl Add {
     }
 }
 
-impl SetCredential {
-    async fn run(self, output: &Output) -> Result<(), CliError> {
-        let placement = self.placement.placement()?;
-        let secret = input::secret(self.secret_file.as_deref(), &format!("the secret of {}", self.slug))?;
-        if placement == Placement::Basic && !secret.contains(':') {
-            return Err(CliError::usage("the secret of basic authentication reads user:password"));
-        }
-        let client = OperatorClient::open(&self.acting.operator).await?;
-        let slug = &self.slug;
-        let tool: Value = client.get(&format!("/v1/tools/{slug}")).await?;
-        let origins =
-            if self.origins.is_empty() { vec![origin_of(&member(&tool, "upstream"))?] } else { self.origins.clone() };
-        let version = credential_version(&tool) + 1;
-        let salt = random::<16>()?;
-        let order = Credential {
-            tenant: uuid(&tool, "tenant")?,
-            tool: slug.clone(),
-            // Not the gateway's word for it: where agents call is fixed by issuer and slug.
-            resource: resource(&client, slug),
-            version,
-            origins: origins.clone(),
-            placement: placement.clone(),
-            secret_sha256: salted_secret_sha256(&salt, secret.as_bytes()),
-        };
-        let statement = client.sign(&Operation::Credential(order))?;
-        let body = Handover { statement: &statement, salt: base64url(&salt), secret: &secret };
-        let _: Value = client.put(&format!("/v1/tools/{slug}/credential"), &body).await?;
-        let shown = json!({ "tool": slug, "version": version, "origins": origins, "placement": placement });
-        output.show(&shown, || {
-            format!(
-                "sealed the credential of {slug}; nobody can read it back\n{}",
-                facts(&[
-                    ("sent as", placement.to_string()),
-                    ("sent to", origins.join(" ")),
-                    ("version", version.to_string()),
-                ])
-            )
-        })
-    }
-}
-
-/// The body that carries the secret, once, to the vault.
-#[derive(Serialize)]
-struct Handover<'a> {
-    statement: &'a tgp_authority::Signed,
-    salt: String,
-    secret: &'a str,
-}
-
 async fn list(acting: &ActingArgs, output: &Output) -> Result<(), CliError> {
     let tools: Value = OperatorClient::open(&acting.operator).await?.get(&scoped("/v1/tools", acting.tenant)).await?;
     output.show(&tools, || {
-        let mut table = Table::new(&["TOOL", "ACTIONS", "CREDENTIAL", "UPSTREAM"]);
+        let mut table = Table::new(&["TOOL", "ACTIONS", "CREDENTIALS", "UPSTREAM"]);
         for tool in rows(&tools) {
             let actions =
                 rows(&tool["actions"]).iter().map(|action| member(action, "name")).collect::<Vec<_>>().join(" ");
-            let version = credential_version(tool);
-            let credential = if version == 0 { "none".to_owned() } else { format!("version {version}") };
-            table.row([member(tool, "slug"), actions, credential, member(tool, "upstream")]);
+            table.row([member(tool, "slug"), actions, credential::brief(tool), member(tool, "upstream")]);
         }
         if table.is_empty() {
             return "no tools yet\nnext: tgp tool add SLUG --upstream URL --action NAME='METHOD /path'\n".to_owned();
@@ -248,49 +155,26 @@ async fn list(acting: &ActingArgs, output: &Output) -> Result<(), CliError> {
 }
 
 fn text(tool: &Value) -> String {
-    let version = credential_version(tool);
     let mut actions = Table::new(&["ACTION", "METHOD", "PATH"]);
     for action in rows(&tool["actions"]) {
         actions.row([member(action, "name"), member(action, "method"), member(action, "path")]);
     }
     format!(
-        "{}\n{}\n{}",
+        "{}\n{}\n{}\n{}",
         member(tool, "slug"),
         facts(&[
             ("resource", member(tool, "resource")),
             ("upstream", member(tool, "upstream")),
             ("private", if tool["allow_private"] == true { "allowed".to_owned() } else { String::new() }),
-            ("credential", if version == 0 { "none".to_owned() } else { format!("version {version}") }),
             ("tenant", member(tool, "tenant")),
         ]),
+        credential::table(tool),
         actions.text()
     )
 }
 
-fn resource(client: &OperatorClient, slug: &Slug) -> String {
+pub(super) fn resource(client: &OperatorClient, slug: &Slug) -> String {
     format!("{}/t/{slug}", client.deployment.issuer)
-}
-
-/// The version of the credential that a tool has; 0 for none.
-fn credential_version(tool: &Value) -> u32 {
-    let version = tool["credential"]["version"].as_u64().or(tool["credential_version"].as_u64());
-    version.and_then(|version| u32::try_from(version).ok()).unwrap_or(0)
-}
-
-/// Scheme, host and port of an upstream's URL.
-fn origin_of(upstream: &str) -> Result<String, CliError> {
-    let after = upstream.find("://").map(|at| at + 3).unwrap_or(0);
-    let end = upstream[after..].find(['/', '?', '#']).map_or(upstream.len(), |at| after + at);
-    let origin = &upstream[..end];
-    let plain = match origin.strip_prefix("https://") {
-        Some(_) => origin.strip_suffix(":443").unwrap_or(origin),
-        None => origin.strip_suffix(":80").unwrap_or(origin),
-    };
-    if !valid_origin(plain) {
-        return Err(CliError::failed(format!("{upstream:?} has no plain origin"))
-            .hint("name one with --origin https://host[:port]"));
-    }
-    Ok(plain.to_owned())
 }
 
 #[cfg(test)]
@@ -307,23 +191,5 @@ mod tests {
         for bad in ["read", "read=GET", "read=get /x", "=GET /x", "read=GET x", "read=GET /x/{", "re ad=GET /x"] {
             assert!(bad.parse::<Action>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_credential_goes_by_default_to_the_upstreams_origin_alone() {
-        assert_eq!(origin_of("http://127.0.0.1:8480").unwrap(), "http://127.0.0.1:8480");
-        assert_eq!(origin_of("https://api.example:443/v1?x=/").unwrap(), "https://api.example");
-        assert_eq!(origin_of("http://[::1]:8080/v1").unwrap(), "http://[::1]:8080");
-        assert_eq!(origin_of("http://api.example:80").unwrap(), "http://api.example");
-        for bad in ["", "api.example", "https://user@api.example", "ftp://api.example"] {
-            assert!(origin_of(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn the_credentials_version_is_found_and_counts_from_nothing() {
-        assert_eq!(credential_version(&json!({ "credential": null })), 0);
-        assert_eq!(credential_version(&json!({ "credential": { "version": 3 } })), 3);
-        assert_eq!(credential_version(&json!({ "credential_version": 2 })), 2);
     }
 }

@@ -18,7 +18,7 @@ use tgp_request::target::{EscapedSlash, within};
 use tgp_request::token::VerifiedToken;
 use uuid::Uuid;
 
-use super::exchange;
+use super::exchange::{self, Under};
 use super::genuine::{Caller, Genuine, Received, genuine};
 use super::reply::Reply;
 use crate::admission::{AdmissionError, Ending, Entry, Kind, Recorded, Spend};
@@ -120,12 +120,12 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
     // freeze is cut by it. Declared before the ending, so that it outlives it.
     let mut watched = gateway.streams.watch(agent.id, token.claims().jti);
     // With the ending, however this ends is recorded.
-    let Admitted { recorded: (permit, ending), tool, agent } =
+    let Admitted { recorded: (permit, ending), tool, agent, under } =
         admit(gateway, &Proxy, &evidence, agent, &place, entry).await?;
     let exchange = async {
-        let credential = exchange::draw(gateway, permit, &agent, &tool, &request, &headers).await?;
+        let credential = exchange::draw(gateway, permit, (&agent, &under), &tool, &request, &headers).await?;
         let to = exchange::Target { method: &method, rest: place.rest, query: place.query };
-        exchange::send(&gateway.upstreams, credential, &tool, to, &headers, content).await
+        exchange::send(gateway, credential, &tool, to, &headers, content).await
     };
     // A freeze ends the wait for a reply as it ends a reply.
     let replied = tokio::select! {
@@ -235,8 +235,8 @@ where
 pub(crate) trait Door {
     type Recorded;
 
-    /// What the tool must have for it.
-    fn ready(&self, tool: &ReadyTool) -> Result<(), Refusal>;
+    /// What the tool must have for a call under this grant.
+    fn ready(&self, tool: &ReadyTool, under: &Under) -> Result<(), Refusal>;
 
     /// Spends the nonce and makes the verdict durable.
     async fn admit(
@@ -255,10 +255,10 @@ impl Door for Proxy {
     /// How it ends is recorded, too.
     type Recorded = (Recorded<Permit>, Ending);
 
-    fn ready(&self, tool: &ReadyTool) -> Result<(), Refusal> {
-        match tool.tool.credential {
+    fn ready(&self, tool: &ReadyTool, under: &Under) -> Result<(), Refusal> {
+        match tool.tool.credential(&under.credential) {
             Some(_) => Ok(()),
-            None => Err(exchange::no_credential(&tool.slug)),
+            None => Err(exchange::no_credential(&tool.slug, &under.credential)),
         }
     }
 
@@ -278,6 +278,7 @@ pub(crate) struct Admitted<R> {
     pub(crate) recorded: R,
     pub(crate) tool: Arc<ReadyTool>,
     pub(crate) agent: Arc<Agent>,
+    pub(crate) under: Under,
 }
 
 /// What was verified, and until when it holds.
@@ -319,13 +320,13 @@ pub(crate) async fn admit<D: Door>(
         let tool =
             find_tool(gateway, place.slug, agent.tenant).await.map_err(|refusal| Denied::row(&entry, refusal))?;
         entry.action = tool.manifest.action(request.method(), place.path()).map(ToString::to_string);
-        let permit = permit(gateway, request, token, &agent, &tool, place)
+        let (permit, under) = permit(gateway, request, token, &agent, &tool, place)
             .await
             .map_err(|refusal| Denied::row(&entry, refusal))?;
-        door.ready(&tool).map_err(|refusal| Denied::row(&entry, refusal))?;
+        door.ready(&tool, &under).map_err(|refusal| Denied::row(&entry, refusal))?;
         entry.grant = Some(permit.grant());
         match door.admit(gateway, permit, entry.clone(), spend.clone()).await {
-            Ok(recorded) => return Ok(Admitted { recorded, tool, agent }),
+            Ok(recorded) => return Ok(Admitted { recorded, tool, agent, under }),
             Err(AdmissionError::Stale) => {
                 gateway.cache.forget(agent.id, place.slug);
                 agent = known_agent(gateway, agent.id).await?;
@@ -344,7 +345,7 @@ async fn permit(
     agent: &Agent,
     tool: &ReadyTool,
     place: &Place<'_>,
-) -> Result<Permit, Refusal> {
+) -> Result<(Permit, Under), Refusal> {
     let action = tool.manifest.action(request.method(), place.path());
     if *token.tool() != tool.slug {
         let refusal = Refusal::new(Code::ScopeInsufficient, format!("the token is for {}", token.tool()));
@@ -365,9 +366,9 @@ async fn permit(
     let asked =
         Asked { tool: &tool.slug, resource, actions: std::slice::from_ref(action), covered: Some(token.actions()) };
     let grants = gateway.cache.grants(agent.tenant, agent.id, &tool.tool.slug).await?;
-    let (permit, _) = decide::decide(&asked, agent, Some(tool), &grants, gateway.now())
+    let (permit, grant) = decide::decide(&asked, agent, Some(tool), &grants, gateway.now())
         .map_err(|denial| decide::refusal(&denial, &tool.slug))?;
-    Ok(permit)
+    Ok((permit, Under::of(grant)))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::net::TcpStream;
 
+use super::client_certificate::{CertifiedPools, ClientCertificate, Lent, Owner};
 use super::guard::{Guard, GuardError, Reach};
 use super::upstream::Upstream;
 use crate::config;
@@ -51,41 +52,37 @@ enum ConnectError {
     Timeout,
 }
 
-type Pool = Client<HttpsConnector<Connector>, Full<Bytes>>;
+pub(super) type Pool = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
-/// Both pools.
+/// All pools.
 pub struct Upstreams {
     guard: Arc<Guard>,
     public: Pool,
     private: Pool,
+    certified: CertifiedPools,
+    making: Making,
     reply_timeout: Duration,
+}
+
+/// What a pool is made of.
+struct Making {
+    roots: Arc<rustls::RootCertStore>,
+    connect_timeout: Duration,
+    keep: Duration,
 }
 
 impl Upstreams {
     /// Fails when `ca_file` cannot be read.
     pub fn new(config: &config::Upstream, guard: Guard) -> io::Result<Self> {
-        let tls = trust(config)?;
         let guard = Arc::new(guard);
+        let config::Upstream { connect_timeout, keep, reply_timeout, .. } = *config;
+        let making = Making { roots: Arc::new(trust(config)?), connect_timeout, keep };
         let pool = |reach| {
-            let resolve: Resolve = Arc::new(|host, port| Box::pin(system(host, port)));
-            let connector = Connector { guard: Arc::clone(&guard), resolve, reach, timeout: config.connect_timeout };
-            let connector = hyper_rustls::HttpsConnectorBuilder::new()
-                .with_tls_config(tls.clone())
-                .https_or_http()
-                .enable_all_versions()
-                .wrap_connector(connector);
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .timer(TokioTimer::new())
-                .pool_idle_timeout(config.keep)
-                .pool_max_idle_per_host(64)
-                .http2_keep_alive_interval(Duration::from_secs(30))
-                .http1_max_headers(256)
-                .http2_max_header_list_size(128 * 1024)
-                .build(connector)
+            let tls = making.tls().with_no_client_auth();
+            making.pool(tls, &guard, reach)
         };
         let (public, private) = (pool(Reach::Public), pool(Reach::Private));
-        Ok(Self { guard, public, private, reply_timeout: config.reply_timeout })
+        Ok(Self { guard, public, private, certified: CertifiedPools::default(), making, reply_timeout })
     }
 
     /// Tells an operator early what each connection will be told again. A name that does not resolve
@@ -103,11 +100,63 @@ impl Upstreams {
             Reach::Public => &self.public,
             Reach::Private => &self.private,
         };
+        self.sent(pool, request).await
+    }
+
+    /// The same over a connection that shows a certificate and carries no other credential's calls.
+    pub async fn send_certified(
+        &self,
+        request: Request<Full<Bytes>>,
+        certificate: ClientCertificate,
+        owner: &Owner,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let pool = self.certified.of(owner, |lent| self.certified_pool(lent, owner.reach));
+        let _loan = pool.lend(certificate);
+        self.sent(&pool.pool, request).await
+    }
+
+    pub(super) fn certified_pool(&self, lent: Arc<Lent>, reach: Reach) -> Pool {
+        let mut tls = self.making.tls().with_client_cert_resolver(lent);
+        // A session that is resumed shows no certificate: it would speak for one whose key nobody lends.
+        tls.resumption = rustls::client::Resumption::disabled();
+        self.making.pool(tls, &self.guard, reach)
+    }
+
+    async fn sent(&self, pool: &Pool, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, UpstreamError> {
         match tokio::time::timeout(self.reply_timeout, pool.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(classify(&error)),
             Err(_) => Err(UpstreamError::Timeout),
         }
+    }
+}
+
+impl Making {
+    fn tls(&self) -> rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider has the suites of the versions that it is built with")
+            .with_root_certificates(Arc::clone(&self.roots))
+    }
+
+    fn pool(&self, tls: rustls::ClientConfig, guard: &Arc<Guard>, reach: Reach) -> Pool {
+        let resolve: Resolve = Arc::new(|host, port| Box::pin(system(host, port)));
+        let connector = Connector { guard: Arc::clone(guard), resolve, reach, timeout: self.connect_timeout };
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(connector);
+        Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(self.keep)
+            .pool_max_idle_per_host(64)
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .http1_max_headers(256)
+            .http2_max_header_list_size(128 * 1024)
+            .build(connector)
     }
 }
 
@@ -129,7 +178,7 @@ fn classify(error: &hyper_util::client::legacy::Error) -> UpstreamError {
     if error.is_connect() { UpstreamError::Connect(last) } else { UpstreamError::Broken(last) }
 }
 
-fn trust(config: &config::Upstream) -> io::Result<rustls::ClientConfig> {
+fn trust(config: &config::Upstream) -> io::Result<rustls::RootCertStore> {
     let mut roots = rustls::RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
@@ -143,12 +192,7 @@ fn trust(config: &config::Upstream) -> io::Result<rustls::ClientConfig> {
                 .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
         }
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+    Ok(roots)
 }
 
 /// How a name becomes addresses: the system's way, or a test's.
@@ -161,7 +205,7 @@ async fn system(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 /// Resolves once, checks, and connects to what was checked.
 #[derive(Clone)]
-struct Connector {
+pub(super) struct Connector {
     guard: Arc<Guard>,
     resolve: Resolve,
     reach: Reach,
@@ -212,13 +256,13 @@ impl tower::Service<Uri> for Connector {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use http_body_util::BodyExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
-    fn config() -> config::Upstream {
+    pub fn config() -> config::Upstream {
         config::Upstream {
             ca_file: None,
             connect_timeout: Duration::from_secs(2),

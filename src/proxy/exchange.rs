@@ -3,23 +3,26 @@
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use tgp_policy::Permit;
 use tgp_request::name::Slug;
 use tgp_request::signature::VerifiedRequest;
-use tgp_vault_client::wire::RequestEnvelope;
+use tgp_vault_client::wire::{Draw, RequestEnvelope};
 
-use super::client::{UpstreamError, Upstreams};
-use super::credential::{Claim, Credential};
-use super::headers;
+use super::client::UpstreamError;
+use super::client_certificate::Owner;
+use super::credential::{Claim, Credential, Placed};
 use super::mask::{self, Masked};
 use super::needles::Needles;
+use super::{headers, oauth2};
 use crate::admission::Recorded;
 use crate::gateway::Gateway;
 use crate::refusal::{Code, Refusal};
+use crate::store::access_token::Holder;
 use crate::store::agent::Agent;
+use crate::store::grant::Grant;
 use crate::verify::tools::ReadyTool;
 
 /// What is asked of the tool, as it was signed.
@@ -32,16 +35,29 @@ pub struct Target<'a> {
 
 /// Sends the request with the credential in it; the reply comes back without.
 pub async fn send(
-    upstreams: &Upstreams,
-    credential: Credential,
+    gateway: &Gateway,
+    (credential, holder): (Credential, Holder),
     tool: &ReadyTool,
     target: Target<'_>,
     received: &HeaderMap,
     content: Bytes,
 ) -> Result<Response<Masked<Incoming>>, Refusal> {
-    let (request, needles) = forward(credential, tool, target, received, content)?;
-    let sent = upstreams.send(request, tool.reach).await;
-    reply(sent.map_err(|error| unreachable_upstream(&error))?, needles)
+    let (request, placed) = forward(credential, tool, target, received, content, gateway.now())?;
+    let Placed { needles, certificate, serial } = placed;
+    let sent = match certificate {
+        None => gateway.upstreams.send(request, tool.reach).await,
+        Some(certificate) => {
+            let owner = Owner { holder, reach: tool.reach };
+            gateway.upstreams.send_certified(request, certificate, &owner).await
+        }
+    };
+    let replied = sent.map_err(|error| unreachable_upstream(&error))?;
+    if replied.status() == StatusCode::UNAUTHORIZED
+        && let Some(serial) = serial
+    {
+        gateway.access_tokens.refused(gateway, serial).await;
+    }
+    reply(replied, needles)
 }
 
 /// The reply as the agent may have it.
@@ -64,22 +80,37 @@ fn reply(reply: Response<Incoming>, needles: Option<Needles>) -> Result<Response
 }
 
 /// Origins are signed with the credential: a tool without one has nowhere to go.
-pub fn no_credential(slug: &Slug) -> Refusal {
-    Refusal::new(
-        Code::UpstreamRefused,
-        format!("{slug} has no credential yet; an operator sets one, of kind none if need be"),
-    )
+pub fn no_credential(slug: &Slug, name: &str) -> Refusal {
+    let detail = match name {
+        "" => format!("{slug} has no credential yet; an operator sets one, of kind none if need be"),
+        name => format!("{slug} has no credential {name}, which the grant names; an operator sets it"),
+    };
+    Refusal::new(Code::UpstreamRefused, detail)
+}
+
+/// The grant that a call is permitted under: what says whose credential it uses.
+pub struct Under {
+    pub record: Vec<u8>,
+    /// The credential's name; empty for the unnamed one.
+    pub credential: String,
+}
+
+impl Under {
+    pub fn of(grant: &Grant) -> Self {
+        Self { record: grant.record.clone(), credential: grant.credential.clone() }
+    }
 }
 
 pub async fn draw(
     gateway: &Gateway,
     permit: Recorded<Permit>,
-    agent: &Agent,
+    (agent, under): (&Agent, &Under),
     tool: &ReadyTool,
     request: &VerifiedRequest,
     headers: &HeaderMap,
-) -> Result<Credential, Refusal> {
-    let sealed = tool.tool.credential.as_ref().ok_or_else(|| no_credential(&tool.slug))?;
+) -> Result<(Credential, Holder), Refusal> {
+    let name = under.credential.as_str();
+    let sealed = tool.tool.credential(name).ok_or_else(|| no_credential(&tool.slug, name))?;
     let record = agent.record.as_deref().ok_or_else(|| Refusal::internal(&"an active agent without a record"))?;
     let envelope = RequestEnvelope {
         method: request.method().to_owned(),
@@ -87,8 +118,25 @@ pub async fn draw(
         headers: signed_fields(headers),
         body: Vec::new(),
     };
-    let claim = Claim { agent_record: record, credential_record: &sealed.record, request: &envelope };
-    Credential::release(&gateway.vault, permit, claim).await
+    let claim = Claim {
+        agent_record: record,
+        grant_record: &under.record,
+        credential_record: &sealed.record,
+        request: &envelope,
+        draw: Draw::Secret,
+    };
+    let holder = Holder {
+        tenant: tool.tool.tenant,
+        tool: tool.tool.slug.clone(),
+        credential: sealed.name.clone(),
+        version: sealed.version,
+    };
+    let credential = if sealed.kind == oauth2::KIND {
+        oauth2::draw(gateway, permit, claim, holder.clone(), tool.reach).await?
+    } else {
+        Credential::release(&gateway.vault, permit, claim).await?
+    };
+    Ok((credential, holder))
 }
 
 /// The signature's own fields and those that it names.
@@ -111,18 +159,19 @@ fn forward(
     target: Target<'_>,
     received: &HeaderMap,
     content: Bytes,
-) -> Result<(Request<Full<Bytes>>, Option<Needles>), Refusal> {
+    now: i64,
+) -> Result<(Request<Full<Bytes>>, Placed), Refusal> {
     let uri = tool.upstream.uri(target.rest, target.query).map_err(|error| Refusal::internal(&error))?;
-    let mut fields = headers::upstream(received, credential.field()?.as_ref());
+    let mut fields = headers::upstream(received, credential.field()?.as_ref(), credential.may_be_reflected());
     // RFC 9110 §7.6.3: an HTTP-to-HTTP gateway names itself to the upstream.
     fields.insert(HeaderName::from_static("via"), HeaderValue::from_static("1.1 tgp"));
-    let needles = credential.inject(&tool.upstream, &mut fields)?;
-    let mut request = Request::new(Full::new(content));
-    *request.method_mut() = target.method.clone();
-    *request.uri_mut() = uri;
-    *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = fields;
-    Ok((request, needles))
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = target.method.clone();
+    parts.uri = uri;
+    parts.version = Version::HTTP_11;
+    parts.headers = fields;
+    let placed = credential.place(&tool.upstream, &mut parts, &content, now)?;
+    Ok((Request::from_parts(parts, Full::new(content)), placed))
 }
 
 fn unreachable_upstream(error: &UpstreamError) -> Refusal {

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod client;
+pub mod client_certificate;
 pub mod credential;
 pub mod exchange;
 pub mod genuine;
@@ -9,7 +10,10 @@ pub mod guard;
 pub mod headers;
 pub mod mask;
 pub mod needles;
+pub mod oauth2;
+pub mod query;
 pub mod reply;
+pub mod sigv4;
 pub mod streams;
 pub mod upstream;
 

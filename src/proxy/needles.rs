@@ -41,14 +41,15 @@ pub struct Needles {
 impl Needles {
     /// `secret` as it was injected: for `pair` it is `user:password`, and the password counts alone too.
     pub fn of(secret: &[u8], pair: bool) -> Option<Self> {
+        let colon = memchr::memchr(b':', secret).filter(|_| pair);
+        let password = colon.and_then(|colon| secret.get(colon + 1..)).unwrap_or_default();
+        Self::of_each(&[secret, if password.len() >= SHORTEST_PART { password } else { b"" }])
+    }
+
+    /// Several secrets of one request; an empty one is none.
+    pub fn of_each(secrets: &[&[u8]]) -> Option<Self> {
         let mut spellings = Spellings(Vec::with_capacity(16));
-        spellings.add_all(secret);
-        if pair && let Some(colon) = memchr::memchr(b':', secret) {
-            let password = secret.get(colon + 1..).unwrap_or_default();
-            if password.len() >= SHORTEST_PART {
-                spellings.add_all(password);
-            }
-        }
+        secrets.iter().for_each(|secret| spellings.add_all(secret));
         let all = spellings.0;
         let window = all.iter().map(|needle| needle.len()).min()?.min(WINDOW);
         let longest = all.iter().map(|needle| needle.len()).max()?;

@@ -86,6 +86,18 @@ impl Upstream {
             target.push('?');
             target.push_str(query);
         }
+        self.whole(target)
+    }
+
+    /// The URI of a path that has the base in it already.
+    pub fn at(&self, path: &str, query: Option<&str>) -> Result<Uri, UpstreamAddressError> {
+        self.whole(match query {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        })
+    }
+
+    fn whole(&self, target: String) -> Result<Uri, UpstreamAddressError> {
         Uri::builder()
             .scheme(self.scheme.clone())
             .authority(self.authority.clone())

@@ -107,9 +107,12 @@ impl Conflict {
             "token_revocation_pkey" => Self::TokenRevoked,
             "tool_resource_key" => Self::ResourceTaken,
             "verifier_key_pkey" | "verifier_key_digest_key" => Self::VerifierKeyExists,
-            "agent_handle_form" | "aan_form" | "tool_slug_form" | "tool_action_name_form" | "tenant_handle_form" => {
-                Self::Form
-            }
+            "agent_handle_form"
+            | "aan_form"
+            | "tool_slug_form"
+            | "tool_action_name_form"
+            | "tool_credential_name_form"
+            | "tenant_handle_form" => Self::Form,
             _ => return None,
         })
     }

@@ -24,6 +24,8 @@ pub struct NewGrant {
     pub statement: Value,
     /// The vault's sealed record of it.
     pub record: Vec<u8>,
+    /// The name of the tool's credential that is used under it, as signed; empty for the unnamed one.
+    pub credential: String,
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct Grant {
     pub statement_version: u32,
     pub statement: Value,
     pub record: Vec<u8>,
+    /// The name of the tool's credential that is used under it; empty for the unnamed one.
+    pub credential: String,
     /// Unix seconds.
     pub created: i64,
 }
@@ -60,6 +64,7 @@ struct Row {
     statement_version: i32,
     statement: Value,
     record: Vec<u8>,
+    credential: String,
     created: i64,
 }
 
@@ -79,6 +84,7 @@ impl From<Row> for Grant {
             statement_version: unsigned(row.statement_version),
             statement: row.statement,
             record: row.record,
+            credential: row.credential,
             created: row.created,
         }
     }
@@ -110,7 +116,7 @@ impl Store {
         let rows = sqlx::query_as!(
             Row,
             r#"select id, tenant, agent, tool, resource, actions, not_before, not_after, status, version,
-                      statement_version, statement, record, extract(epoch from created)::bigint as "created!"
+                      statement_version, statement, record, credential, extract(epoch from created)::bigint as "created!"
                from "grant"
                where tenant = $1 and ($2::uuid is null or id = $2) and ($3::uuid is null or agent = $3)
                  and ($4::text is null or tool = $4)
@@ -131,12 +137,12 @@ impl Change {
     pub async fn put_grant(&mut self, grant: &NewGrant) -> Result<(), StoreError> {
         let done = sqlx::query!(
             r#"insert into "grant" (id, tenant, agent, tool, resource, actions, not_before, not_after,
-                                    statement_version, statement, record)
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                                    statement_version, statement, record, credential)
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
                on conflict (id) do update
                set resource = excluded.resource, actions = excluded.actions, not_before = excluded.not_before,
                    not_after = excluded.not_after, statement_version = excluded.statement_version,
-                   statement = excluded.statement, record = excluded.record
+                   statement = excluded.statement, record = excluded.record, credential = excluded.credential
                where "grant".agent = excluded.agent and "grant".tool = excluded.tool"#,
             grant.id,
             self.tenant,
@@ -148,7 +154,8 @@ impl Change {
             grant.not_after,
             signed(grant.statement_version)?,
             grant.statement,
-            grant.record
+            grant.record,
+            grant.credential
         )
         .execute(&mut *self.tx)
         .await?;

@@ -9,6 +9,7 @@
 
 mod error;
 
+pub mod access_token;
 pub(crate) mod admission;
 pub mod agent;
 pub mod audit;

@@ -35,24 +35,31 @@ pub struct Action {
 /// The vault's record; it opens only against a signed request.
 #[derive(Clone, Debug)]
 pub struct Credential {
+    /// Empty for the one that is used where a grant names none.
+    pub name: String,
+    /// Of its placement.
+    pub kind: String,
     pub version: u32,
     pub record: Vec<u8>,
     /// `{statement, signature}` as the granter signed it.
     pub statement: Value,
+    /// When this version was set, Unix seconds.
+    pub created: i64,
 }
 
 #[derive(Clone, Debug)]
 pub struct Tool {
     pub slug: String,
     pub tenant: Uuid,
-    /// What admission compares; it covers the actions and the credential.
+    /// What admission compares; it covers the actions and the credentials.
     pub version: i64,
     pub resource: String,
     pub upstream: Sealed,
     pub allow_private: bool,
     pub manifest: Value,
     pub actions: Vec<Action>,
-    pub credential: Option<Credential>,
+    /// By name.
+    pub credentials: Vec<Credential>,
     /// Unix seconds.
     pub created: i64,
 }
@@ -67,19 +74,10 @@ struct Row {
     allow_private: bool,
     manifest: Value,
     created: i64,
-    credential_version: Option<i32>,
-    credential_record: Option<Vec<u8>>,
-    credential_statement: Option<Value>,
 }
 
 impl Row {
-    fn tool(self, actions: Vec<Action>) -> Tool {
-        let credential = match (self.credential_version, self.credential_record, self.credential_statement) {
-            (Some(version), Some(record), Some(statement)) => {
-                Some(Credential { version: unsigned(version), record, statement })
-            }
-            _ => None,
-        };
+    fn tool(self, actions: Vec<Action>, credentials: Vec<Credential>) -> Tool {
         Tool {
             slug: self.slug,
             tenant: self.tenant,
@@ -89,9 +87,16 @@ impl Row {
             allow_private: self.allow_private,
             manifest: self.manifest,
             actions,
-            credential,
+            credentials,
             created: self.created,
         }
+    }
+}
+
+impl Tool {
+    /// The credential of this name; the empty one names the unnamed.
+    pub fn credential(&self, name: &str) -> Option<&Credential> {
+        self.credentials.iter().find(|credential| credential.name == name)
     }
 }
 
@@ -113,10 +118,8 @@ impl Store {
         let rows = sqlx::query_as!(
             Row,
             r#"select t.slug, t.tenant, t.version, t.resource, t.upstream_sealed, t.upstream_version, t.allow_private,
-                      t.manifest, extract(epoch from t.created)::bigint as "created!",
-                      c.version as "credential_version?", c.record as "credential_record?",
-                      c.statement as "credential_statement?"
-               from tool t left join tool_credential c on c.tool = t.slug
+                      t.manifest, extract(epoch from t.created)::bigint as "created!"
+               from tool t
                where t.tenant = $1 and ($2::text is null or t.slug = $2) order by t.slug"#,
             tenant,
             slug
@@ -124,11 +127,13 @@ impl Store {
         .fetch_all(&mut *tx)
         .await?;
         let mut actions = actions(&mut tx, tenant, slug).await?;
+        let mut credentials = credentials(&mut tx, tenant, slug).await?;
         Ok(rows
             .into_iter()
             .map(|row| {
                 let own = actions.remove(&row.slug).unwrap_or_default();
-                row.tool(own)
+                let credentials = credentials.remove(&row.slug).unwrap_or_default();
+                row.tool(own, credentials)
             })
             .collect())
     }
@@ -158,6 +163,34 @@ async fn actions(
         });
     }
     Ok(actions)
+}
+
+/// By tool, and by name within it.
+async fn credentials(
+    tx: &mut Transaction<'static, Postgres>,
+    tenant: Uuid,
+    slug: Option<&str>,
+) -> Result<HashMap<String, Vec<Credential>>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select tool, name, kind, version, record, statement, extract(epoch from created)::bigint as "created!"
+           from tool_credential where tenant = $1 and ($2::text is null or tool = $2) order by tool, name"#,
+        tenant,
+        slug
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let mut credentials: HashMap<String, Vec<Credential>> = HashMap::new();
+    for row in rows {
+        credentials.entry(row.tool).or_default().push(Credential {
+            name: row.name,
+            kind: row.kind,
+            version: unsigned(row.version),
+            record: row.record,
+            statement: row.statement,
+            created: row.created,
+        });
+    }
+    Ok(credentials)
 }
 
 impl Change {
@@ -217,14 +250,18 @@ impl Change {
         found(done.rows_affected())
     }
 
-    /// Sets the tool's credential; its version must be newer than the one that is there.
+    /// Sets the tool's credential of this name; its version must be newer than the one that is there.
     pub async fn set_credential(&mut self, slug: &str, credential: &Credential) -> Result<(), StoreError> {
         sqlx::query!(
-            "insert into tool_credential (tenant, tool, version, record, statement) values ($1, $2, $3, $4, $5)
-             on conflict (tool) do update
-             set version = excluded.version, record = excluded.record, statement = excluded.statement",
+            "insert into tool_credential (tenant, tool, name, kind, version, record, statement)
+             values ($1, $2, $3, $4, $5, $6, $7)
+             on conflict (tool, name) do update
+             set kind = excluded.kind, version = excluded.version, record = excluded.record,
+                 statement = excluded.statement",
             self.tenant,
             slug,
+            credential.name,
+            credential.kind,
             signed(credential.version)?,
             credential.record,
             credential.statement

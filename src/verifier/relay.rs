@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::admission::{AdmissionError, Entry, Kind, Recorded, Spend};
 use crate::gateway::Gateway;
 use crate::proxy::call::{Admitted, Door, Evidence, Place, admit};
+use crate::proxy::exchange::Under;
 use crate::proxy::genuine::{Caller, Genuine, Received, genuine};
 use crate::refusal::{Code, Refusal};
 use crate::store::verifier::Verifier;
@@ -57,7 +58,7 @@ struct AtTheTool;
 impl Door for AtTheTool {
     type Recorded = Recorded<Permit>;
 
-    fn ready(&self, _: &ReadyTool) -> Result<(), Refusal> {
+    fn ready(&self, _: &ReadyTool, _: &Under) -> Result<(), Refusal> {
         Ok(())
     }
 

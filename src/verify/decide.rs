@@ -170,7 +170,7 @@ mod tests {
                 allow_private: false,
                 manifest: serde_json::Value::Null,
                 actions: Vec::new(),
-                credential: None,
+                credentials: Vec::new(),
                 created: 0,
             }),
             manifest: Manifest::parse(&[]).expect("empty"),
@@ -194,6 +194,7 @@ mod tests {
             statement_version: 1,
             statement: serde_json::Value::Null,
             record: Vec::new(),
+            credential: String::new(),
             created: 0,
         }
     }

@@ -1,10 +1,13 @@
 //! The operators' listener: JSON that two readers could read in two ways, statements that do not fit, paths that are not.
 
+use serde_json::Value;
+
 use crate::table::{Answer, Case, run};
 use crate::wire::{Certificate, Wire};
 use crate::world::World;
 
-/// Method, path and body; `{deep}` is five thousand arrays, `{statement}` the signed invitation of `travel-bot`.
+/// Method, path and body; `{deep}` is five thousand arrays, `{statement}` the signed invitation of `travel-bot`,
+/// `{credential:PLACEMENT}` a statement for a credential of `mail` under the invitation's signature.
 pub type Line = (&'static str, &'static str, &'static str);
 
 #[rustfmt::skip]
@@ -44,6 +47,21 @@ pub const CASES: &[Case<Line>] = &[
     ("a statement as a sequence", ("POST", "/v1/deks", "[{statement}]"), 400, "request-malformed"),
     ("a query with NUL", ("GET", "/v1/agents?after=%00", ""), 400, "request-malformed"),
     ("a tenant that is no UUID", ("GET", "/v1/agents?tenant=x", ""), 400, "request-malformed"),
+    ("a credential with a member twice", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{statement},\"salt\":\"AAAA\",\"secret\":\"a\",\"secret\":\"b\"}"), 400, "request-malformed"),
+    ("a credential without its salt", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{statement},\"secret\":\"a\"}"), 400, "request-malformed"),
+    ("a credential whose secret is an array", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{statement},\"salt\":\"AAAA\",\"secret\":[97]}"), 400, "request-malformed"),
+    ("a credential whose secret is of great depth", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{statement},\"salt\":\"AAAA\",\"secret\":{deep}}"), 400, "request-malformed"),
+    ("an invitation where a credential is ordered", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{statement},\"salt\":\"AAAA\",\"secret\":\"a\"}"), 403, "statement-refused"),
+    ("a credential of a tool that is not there", ("PUT", "/v1/tools/nothing/credential", "{\"statement\":{statement},\"salt\":\"AAAA\",\"secret\":\"a\"}"), 404, "not-found"),
+    ("a credential of an unknown kind", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{credential:{\"kind\":\"telepathy\"}},\"salt\":\"AAAA\",\"secret\":\"a\"}"), 403, "statement-refused"),
+    ("a credential in a field that frames", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{credential:{\"kind\":\"header\",\"name\":\"content-length\"}},\"salt\":\"AAAA\",\"secret\":\"a\"}"), 403, "statement-refused"),
+    ("a credential in two parameters", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{credential:{\"kind\":\"query\",\"name\":\"a&b\"}},\"salt\":\"AAAA\",\"secret\":\"a\"}"), 403, "statement-refused"),
+    ("a credential for a region with a path in it", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{credential:{\"kind\":\"aws-sigv4\",\"region\":\"eu/x\",\"service\":\"s3\"}},\"salt\":\"AAAA\",\"secret\":\"a\"}"), 403, "statement-refused"),
+    ("a client certificate in the clear", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{credential:{\"kind\":\"client-certificate\"}},\"salt\":\"AAAA\",\"secret\":\"a\"}"), 403, "statement-refused"),
+    ("a token endpoint with a user in it", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{credential:{\"kind\":\"oauth2\",\"grant\":\"client_credentials\",\"token_endpoint\":\"https://a@b/token\",\"client_id\":\"c\",\"client_auth\":\"client_secret_basic\"}},\"salt\":\"AAAA\",\"secret\":\"a\"}"), 403, "statement-refused"),
+    ("a token for a client that shows nothing", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{credential:{\"kind\":\"oauth2\",\"grant\":\"client_credentials\",\"token_endpoint\":\"https://a.example/token\",\"client_id\":\"c\",\"client_auth\":\"none\"}},\"salt\":\"AAAA\",\"secret\":\"a\"}"), 403, "statement-refused"),
+    ("a good credential that nobody signed", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{credential:{\"kind\":\"bearer\"}},\"salt\":\"AAAA\",\"secret\":\"a\"}"), 403, "statement-refused"),
+    ("a token endpoint at a metadata address", ("PUT", "/v1/tools/mail/credential", "{\"statement\":{credential:{\"kind\":\"oauth2\",\"grant\":\"client_credentials\",\"token_endpoint\":\"http://169.254.169.254/token\",\"client_id\":\"c\",\"client_auth\":\"client_secret_basic\"}},\"salt\":\"AAAA\",\"secret\":\"a\"}"), 400, "request-malformed"),
     ("a path that is not there", ("GET", "/v1/nothing", ""), 404, "not-found"),
     ("a method that is not there", ("DELETE", "/v1/agents", ""), 404, "not-found"),
     ("a path with two slashes", ("GET", "//v1/agents", ""), 404, "not-found"),
@@ -54,7 +72,7 @@ pub const CASES: &[Case<Line>] = &[
 
 fn attempt(world: &World, (method, path, body): Line) -> Answer {
     let statement = world.deployment.sql("postgres", "select invitation from agent where handle = 'travel-bot'");
-    let body = body
+    let body = with_credential(world, body, &statement)
         .replace("{statement}", &statement)
         .replace("{altered}", &statement.replace("travel-bot", "eve-bot"))
         .replace("{deep}", &format!("{}{}", "[".repeat(5000), "]".repeat(5000)))
@@ -71,6 +89,24 @@ fn attempt(world: &World, (method, path, body): Line) -> Answer {
     let mut answer = Answer::of(&reply, reply.status >= 400);
     answer.forwarded = false;
     answer
+}
+
+/// Writes the credential's statement into the place that names its placement.
+fn with_credential(world: &World, body: &str, invitation: &str) -> String {
+    let Some((before, rest)) = body.split_once("{credential:") else { return body.to_owned() };
+    let (placement, after) = rest.split_once("}}").expect("a placement and its end");
+    let mut signed: Value = serde_json::from_str(invitation).expect("JSON");
+    signed["statement"]["op"] = "credential".into();
+    signed["statement"]["params"] = serde_json::json!({
+        "tenant": signed["statement"]["params"]["tenant"],
+        "tool": "mail",
+        "resource": format!("{}/t/mail", world.wire.issuer),
+        "version": 9,
+        "origins": ["http://127.0.0.1"],
+        "placement": serde_json::from_str::<Value>(&format!("{placement}}}")).expect("JSON"),
+        "secret_sha256": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    });
+    format!("{before}{signed}{after}")
 }
 
 #[test]

@@ -6,9 +6,55 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
+use crate::credentials::{Seen, add_tool, grant, set};
+use crate::oauth2::Provider;
 use crate::secrets::{Home, Secrets, memory_holds};
 use crate::support::{Deployment, Setup};
+use crate::tools::free_port;
 use crate::wire::{TestAgent, Wire};
+
+const AWS_SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+const AWS_SESSION: &str = "IQoJb3JpZ2luX2VjEXAMPLE9f3b7c1d5e8a";
+const QUERY_SECRET: &str = "query-parameter-7c0d9e4b1f6a8352";
+const CLIENT_KEY: &str = include_str!("../../src/proxy/testdata/upstream-key.pem");
+const CLIENT_CHAIN: &str = include_str!("../../src/proxy/testdata/upstream-chain.pem");
+
+/// Calls of tools whose credentials are signed with, fetched, put into the query or shown in a handshake.
+fn other_kinds(deployment: &Deployment, handle: &str, agent: &TestAgent, secrets: &mut Secrets) -> Vec<u16> {
+    let (seen, provider) = (Seen::start(), Provider::start(600));
+    provider.add_tool(deployment, handle, "fetched");
+    add_tool(deployment, "kinds", &format!("http://127.0.0.1:{}", seen.port), &["aws=GET /aws", "query=GET /query"]);
+    let key = format!("AKIDEXAMPLE:{AWS_SECRET}:{AWS_SESSION}");
+    set(deployment, "kinds", &key, &["--aws-sigv4", "eu-central-1/s3", "--name", "aws"]);
+    set(deployment, "kinds", QUERY_SECRET, &["--query", "key", "--name", "query"]);
+    // Nobody is there: the key is read and lent, and given back.
+    let certified = format!("https://127.0.0.1:{}", free_port());
+    add_tool(deployment, "certified", &certified, &["go=GET /go"]);
+    set(deployment, "certified", &format!("{CLIENT_CHAIN}{CLIENT_KEY}"), &["--client-certificate"]);
+    for action in ["aws", "query"] {
+        grant(deployment, handle, "kinds", action, action);
+    }
+    deployment.grant(handle, "certified", &["go"]);
+    let wire = deployment.wire();
+    deployment.runtime.block_on(async {
+        for _ in 0..3 {
+            agent.call(&wire, "kinds", "aws", "GET", "/aws", b"").await.ok();
+            agent.call(&wire, "kinds", "query", "GET", "/query", b"").await.ok();
+            agent.call(&wire, "fetched", "go", "GET", "/api", b"").await.ok();
+            assert_eq!(agent.call(&wire, "certified", "go", "GET", "/go", b"").await.status, 502);
+        }
+    });
+    assert_eq!(provider.state().fetched, 1);
+    secrets.add_credential("AWS secret key", AWS_SECRET);
+    secrets.add_credential("AWS session token", AWS_SESSION);
+    secrets.add_credential("credential in the query", QUERY_SECRET);
+    for secret in provider.secrets() {
+        let what = secret.split('-').next().expect("a word").to_owned();
+        secrets.add_credential(&format!("OAuth2 {what}"), &secret);
+    }
+    secrets.add_pem("client certificate's key", CLIENT_KEY);
+    vec![seen.port, provider.port]
+}
 
 const SLOW_SECRET: &str = "slow-tool-credential-5f1c8b7e2d9a4c60";
 
@@ -147,8 +193,9 @@ fn after_load_no_memory_holds_a_secret_that_is_not_its_own() {
     assert!(seen, "a credential in use is found");
     reply.ok();
 
+    let others = other_kinds(&deployment, "mem-b", &agents[1], &mut secrets);
     let ports = deployment.stack.ports();
-    wait_until_closed(&[ports.gateway, ports.operators, ports.tool, slow]);
+    wait_until_closed(&[&[ports.gateway, ports.operators, ports.tool, slow][..], &others].concat());
     let left = secrets.in_memory(gateway, |_| false);
     assert!(left.is_empty(), "in the gateway: {left:#?}");
     // What lives in the vault by design is found there, so that it is known to be the right octets.
@@ -166,6 +213,7 @@ fn logs_metrics_arguments_environments_and_files_hold_no_secret() {
     let mut secrets = Secrets::of(&deployment);
     let agents = agents(&deployment, &mut secrets);
     load(&deployment, &agents, 2);
+    other_kinds(&deployment, "mem-b", &agents[1], &mut secrets);
     let ports = deployment.stack.ports();
     let mut texts = vec![("metrics", get(ports.health, "/metrics")), ("health", get(ports.health, "/health/ready"))];
     for pid in [deployment.stack.gateway().id(), deployment.stack.vault().id()] {

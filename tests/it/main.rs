@@ -1,9 +1,11 @@
 //! Whole-process tests: each starts a deployment of its own and speaks to it as agents, operators and attackers would.
 
+mod credentials;
 mod edges;
 mod flow;
 mod leaks;
 mod listeners;
+mod oauth2;
 mod records;
 mod replicas;
 mod sandbox;

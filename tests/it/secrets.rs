@@ -99,8 +99,8 @@ impl Secrets {
         self.add_pem(&format!("{handle}'s TLS key"), &tls);
     }
 
-    /// The scalar of an EC key in PKCS#8, and the PEM text's last line.
-    fn add_pem(&mut self, what: &str, pem: &str) {
+    /// The scalar of an EC key in PKCS#8.
+    pub fn add_pem(&mut self, what: &str, pem: &str) {
         let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
         let der = STANDARD.decode(body).expect("PEM");
         // RFC 5915: an octet string of 32, after version 1.

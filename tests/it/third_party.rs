@@ -16,7 +16,7 @@ pub fn python(name: &str) -> PathBuf {
     path
 }
 
-fn script(name: &str, args: &[&str], input: &str) -> String {
+pub fn script(name: &str, args: &[&str], input: &str) -> String {
     let path = format!("{}/tests/third_party/{name}", env!("CARGO_MANIFEST_DIR"));
     let mut child = Command::new(python("python"))
         .arg(path)

@@ -10,13 +10,13 @@ use crate::support::Deployment;
 use crate::third_party::python;
 
 /// A server process; killed when dropped.
-struct Server {
+pub struct Server {
     child: Child,
     port: u16,
 }
 
 impl Server {
-    fn start(command: &mut Command, port: u16) -> Self {
+    pub fn start(command: &mut Command, port: u16) -> Self {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -32,7 +32,7 @@ impl Server {
         server
     }
 
-    fn upstream(&self) -> String {
+    pub fn upstream(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 }
@@ -44,7 +44,7 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("an address").port()
 }
 

@@ -61,7 +61,7 @@ async fn a_change_is_heard_and_what_it_touches_is_loaded_anew() {
         let changed = cache.tool("mail").await.unwrap().unwrap();
         changed.version > tool.version
             && changed.actions.len() == 1
-            && changed.credential.as_ref().unwrap().version == 2
+            && changed.credential("").unwrap().version == 2
             && cache.grants(world.tenant, world.agent, "mail").await.unwrap().is_empty()
     })
     .await;

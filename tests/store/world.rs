@@ -205,6 +205,7 @@ impl World {
             statement_version: 1,
             statement: json!({}),
             record: b"sealed grant".to_vec(),
+            credential: String::new(),
         }
     }
 
@@ -341,5 +342,12 @@ pub fn action(name: &str, method: &str, template: &str) -> Action {
 }
 
 pub fn credential(version: u32) -> Credential {
-    Credential { version, record: b"sealed credential".to_vec(), statement: json!({}) }
+    Credential {
+        name: String::new(),
+        kind: "bearer".into(),
+        version,
+        record: b"sealed credential".to_vec(),
+        statement: json!({}),
+        created: 0,
+    }
 }

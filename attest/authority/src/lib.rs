@@ -16,6 +16,7 @@ mod check;
 mod csr;
 mod error;
 mod key;
+mod oauth2;
 mod operation;
 mod placement;
 mod roster;
@@ -29,9 +30,10 @@ pub use check::Authorised;
 pub use csr::CertificateRequest;
 pub use error::AuthorityError;
 pub use key::{OperatorKey, OperatorSecret};
+pub use oauth2::{ClientAuth, OAuth2, OAuth2Grant};
 pub use operation::{
     CertifyOperator, CertifyServer, Credential, Grant, Invite, Method, NewDek, Op, Operation, Purpose, RecordKind,
-    Revoke, RosterChange, salted_secret_sha256,
+    Revoke, RosterChange, credential_id, salted_secret_sha256,
 };
 pub use placement::Placement;
 pub use roster::{Operator, OperatorKeyEntry, Role, Roster, RosterDoc, Tenants};

@@ -162,6 +162,9 @@ pub struct Grant {
     pub not_before: i64,
     /// First second after validity.
     pub not_after: i64,
+    /// The name of the tool's credential that is used under it; the unnamed one when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Slug>,
 }
 
 /// Let a secret be injected for a tool, at these origins only. By a granter of the tenant.
@@ -172,13 +175,16 @@ pub struct Credential {
     pub tenant: Uuid,
     /// The tool.
     pub tool: Slug,
+    /// Its name within the tool; left out for the one that is used where a grant names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Slug>,
     /// The tool's resource.
     pub resource: String,
     /// From 1 to 4294967294 (a revocation needs a number above); a higher version replaces a lower one.
     pub version: u32,
     /// Upstream origins that may see the secret; 1 to 16, each once.
     pub origins: Vec<String>,
-    /// Where in the request it goes.
+    /// What is made of the secret and where it goes.
     pub placement: Placement,
     /// base64url of SHA-256(salt ‖ secret): [`salted_secret_sha256`].
     pub secret_sha256: String,
@@ -192,7 +198,7 @@ pub struct Revoke {
     pub tenant: Uuid,
     /// What it is.
     pub kind: RecordKind,
-    /// The UUID of an agent or grant, the slug of a credential's tool.
+    /// The UUID of an agent or grant, a credential's [`credential_id`].
     pub id: String,
 }
 
@@ -260,6 +266,15 @@ pub enum Purpose {
 #[must_use]
 pub fn salted_secret_sha256(salt: &[u8], secret: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::new().chain_update(salt).chain_update(secret).finalize())
+}
+
+/// What names a credential within its tenant: its tool's slug, and behind a slash its own name.
+#[must_use]
+pub fn credential_id(tool: &Slug, name: Option<&Slug>) -> String {
+    match name {
+        Some(name) => format!("{tool}/{name}"),
+        None => tool.to_string(),
+    }
 }
 
 impl Operation {
@@ -367,7 +382,18 @@ impl Invite {
 
 impl Grant {
     fn within_bounds(&self) -> Result<(), AuthorityError> {
-        let Self { grant, version, tenant: _, agent: _, tool: _, resource, actions, not_before, not_after } = self;
+        let Self {
+            grant,
+            version,
+            tenant: _,
+            agent: _,
+            tool: _,
+            resource,
+            actions,
+            not_before,
+            not_after,
+            credential: _,
+        } = self;
         require(!grant.is_nil(), "grant is nil")?;
         require((1..u32::MAX).contains(version), "version must be 1 to 4294967294")?;
         require(valid_resource(resource), "resource is not a URL in its one spelling")?;
@@ -380,11 +406,16 @@ impl Grant {
 
 impl Credential {
     fn within_bounds(&self) -> Result<(), AuthorityError> {
-        let Self { tenant: _, tool: _, resource, version, origins, placement: _, secret_sha256 } = self;
+        let Self { tenant: _, tool: _, name: _, resource, version, origins, placement, secret_sha256 } = self;
         require((1..u32::MAX).contains(version), "version must be 1 to 4294967294")?;
         require(valid_resource(resource), "resource is not a URL in its one spelling")?;
         bounded("origins", origins, 16)?;
         require(origins.iter().all(|origin| valid_origin(origin)), "an origin is not in its one spelling")?;
+        let over_tls = || origins.iter().all(|origin| origin.starts_with("https://"));
+        require(
+            *placement != Placement::ClientCertificate || over_tls(),
+            "a client certificate is shown to https origins alone",
+        )?;
         require(decoded::<32>(secret_sha256).is_some(), "secret_sha256 is not base64url of 32 bytes")
     }
 }
@@ -394,7 +425,10 @@ impl Revoke {
         let Self { tenant: _, kind, id } = self;
         let valid = match kind {
             RecordKind::Agent | RecordKind::Grant => id.parse::<Uuid>().is_ok_and(|uuid| uuid.to_string() == *id),
-            RecordKind::Credential => id.parse::<Slug>().is_ok(),
+            RecordKind::Credential => {
+                let (tool, name) = id.split_once('/').map_or((id.as_str(), None), |(tool, name)| (tool, Some(name)));
+                tool.parse::<Slug>().is_ok() && name.is_none_or(|name| name.parse::<Slug>().is_ok())
+            }
         };
         require(valid, "id is not one of this kind")
     }

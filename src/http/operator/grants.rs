@@ -24,14 +24,29 @@ impl OperatorRoutes {
         if tool.resource != order.resource {
             return Err(malformed(&format!("the tool's resource is {}", tool.resource)));
         }
+        let named = order.credential.as_ref().map_or("", |name| name.as_str());
+        if !named.is_empty() && tool.credential(named).is_none() {
+            return Err(Refusal::new(Code::NotFound, format!("the tool has no credential {named}")));
+        }
         if gateway.people.agent(order.tenant, order.agent).await?.is_none() {
             return Err(Refusal::new(Code::NotFound, "there is no such agent in this tenant"));
         }
         let dek = self.dek(order.tenant, "record").await?;
         let set = || SetGrant { statement: StatementText::of(&statement), dek };
         let SealedGrant { record, facts } = gateway.vault.call(order.tenant, set).await?;
-        let GrantFacts { grant, version, tenant, agent, tool, resource, actions, not_before, not_after, granter: _ } =
-            facts;
+        let GrantFacts {
+            grant,
+            version,
+            tenant,
+            agent,
+            tool,
+            resource,
+            actions,
+            not_before,
+            not_after,
+            granter: _,
+            credential,
+        } = facts;
         let row = NewGrant {
             id: grant,
             agent,
@@ -43,6 +58,7 @@ impl OperatorRoutes {
             statement_version: version,
             statement: to_value(&statement)?,
             record,
+            credential: credential.unwrap_or_default(),
         };
         let mut change = gateway.people.change(tenant).await?;
         change.put_grant(&row).await?;
@@ -117,6 +133,7 @@ impl OperatorRoutes {
             "tool": grant.tool,
             "resource": grant.resource,
             "actions": grant.actions,
+            "credential": grant.credential,
             "not_before": grant.not_before,
             "not_after": grant.not_after,
             "version": grant.statement_version,

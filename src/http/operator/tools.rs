@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tgp_authority::{Operation, Role, Signed, valid_resource};
+use tgp_authority::{Operation, Placement, Role, Signed, credential_id, valid_resource};
 use tgp_request::name::Slug;
 use tgp_vault_client::wire::{Open, OpenItem, Seal, SealItem, SetCredential, StatementText, WireSecret};
 use uuid::Uuid;
@@ -120,6 +120,12 @@ impl OperatorRoutes {
         let Handover { statement, salt, secret } = act.body()?;
         let tool = self.find_tool(act, slug).await?;
         let Operation::Credential(order) = operation(&statement)? else { return Err(other_statement("credential")) };
+        if let Placement::OAuth2(oauth2) = &order.placement {
+            let endpoint = Upstream::parse(&oauth2.token_endpoint).map_err(|error| malformed(&error.to_string()))?;
+            let reach = if tool.allow_private { Reach::Private } else { Reach::Public };
+            let allowed = gateway.upstreams.check(&endpoint, reach).await;
+            allowed.map_err(|error| malformed(&format!("token endpoint: {error}")))?;
+        }
         if order.tool.as_str() != tool.slug || order.tenant != tool.tenant || order.resource != tool.resource {
             return Err(other_statement("the credential of this tool"));
         }
@@ -133,16 +139,20 @@ impl OperatorRoutes {
         };
         let sealed = gateway.vault.call(tool.tenant, set).await?;
         let text = serde_json::to_vec(&statement).map_err(|error| Refusal::internal(&error))?;
-        let statement = self.seal_one(tool.tenant, "tool", "credential_statement", slug, sealed.version, &text).await?;
+        let key = credential_id(&order.tool, order.name.as_ref());
+        let statement = self.seal_one(tool.tenant, "tool", "credential_statement", &key, sealed.version, &text).await?;
         let credential = Credential {
+            name: order.name.as_ref().map(ToString::to_string).unwrap_or_default(),
+            kind: order.placement.kind().to_owned(),
             version: sealed.version,
             record: sealed.record,
             statement: json!({ "sealed": STANDARD.encode(&statement.bytes) }),
+            created: 0, // the store's to say
         };
         let mut change = gateway.people.change(tool.tenant).await?;
         change.set_credential(slug, &credential).await?;
         change.commit(&Entry { tool: Some(slug.to_owned()), ..act.entry(tool.tenant, "credential") }).await?;
-        Ok(ok(&json!({ "tool": slug, "version": sealed.version, "origins": sealed.origins })))
+        Ok(ok(&json!({ "tool": slug, "name": sealed.name, "version": sealed.version, "origins": sealed.origins })))
     }
 
     pub(super) async fn find_tool(&self, act: &Act, slug: &str) -> Result<Tool, Refusal> {
@@ -154,16 +164,27 @@ impl OperatorRoutes {
 
     async fn shown_tool(&self, tool: &Tool) -> Result<Value, Refusal> {
         let mut items = vec![sealed_upstream(tool)];
-        items.extend(tool.credential.as_ref().and_then(|credential| sealed_statement(tool, credential)));
+        for credential in &tool.credentials {
+            let missing = || Refusal::internal(&"a credential without its statement");
+            items.push(sealed_statement(tool, credential).ok_or_else(missing)?);
+        }
         let tenant = tool.tenant;
         let opened = self.gateway.vault.call(tenant, || Open { tenant, items: items.clone() }).await?;
         let mut opened = opened.into_iter();
         let upstream = opened.next().map(|text| String::from_utf8_lossy(&text).into_owned());
-        let order: Value = opened.next().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        let params = &order["statement"]["params"];
-        let credential = tool.credential.as_ref().map(|credential| {
-            json!({ "version": credential.version, "placement": params["placement"], "origins": params["origins"] })
+        let credentials = tool.credentials.iter().zip(opened).map(|(credential, text)| {
+            let order: Value = serde_json::from_slice(&text).unwrap_or_default();
+            let params = &order["statement"]["params"];
+            json!({
+                "name": credential.name,
+                "kind": credential.kind,
+                "version": credential.version,
+                "created": credential.created,
+                "placement": params["placement"],
+                "origins": params["origins"],
+            })
         });
+        let credentials: Vec<Value> = credentials.collect();
         Ok(json!({
             "slug": tool.slug,
             "tenant": tool.tenant,
@@ -172,7 +193,7 @@ impl OperatorRoutes {
             "allow_private": tool.allow_private,
             "version": tool.version,
             "created": tool.created,
-            "credential": credential,
+            "credentials": credentials,
             "actions": tool.actions.iter().map(|action| json!({
                 "name": action.name,
                 "method": action.method,
@@ -208,7 +229,10 @@ fn sealed_statement(tool: &Tool, credential: &Credential) -> Option<OpenItem> {
     Some(OpenItem {
         table: "tool".to_owned(),
         column: "credential_statement".to_owned(),
-        key: tool.slug.clone(),
+        key: match credential.name.as_str() {
+            "" => tool.slug.clone(),
+            name => format!("{}/{name}", tool.slug),
+        },
         version: credential.version,
         sealed: STANDARD.decode(credential.statement["sealed"].as_str()?).ok()?,
     })

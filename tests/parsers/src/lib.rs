@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a target reports")]
 
 mod config;
+mod credential;
 mod csr;
 mod form;
 mod invitation;
@@ -57,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "tls", check: tls::check },
     Target { name: "verifier", check: verifier::check },
     Target { name: "status", check: status::check },
+    Target { name: "credential", check: credential::check },
 ];
 
 /// The target of this name.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use tgp::config::Origin;
 use tgp::proxy::upstream::Upstream;
-use tgp_authority::{ActionPattern, Placement, valid_host, valid_origin, valid_resource};
+use tgp_authority::{ActionPattern, valid_host, valid_origin, valid_resource};
 use tgp_request::MasterKey;
 use tgp_request::name::{Aan, ActionName, Handle, Scope, Slug, SpiffeId, TrustDomain, parse_uuid};
 
@@ -25,10 +25,6 @@ pub fn check(data: &[u8]) -> bool {
     }
     if let Ok(key) = MasterKey::parse(first) {
         assert_eq!(key.expose_text().as_str(), first);
-    }
-    if let Ok(placement) = first.parse::<Placement>() {
-        assert_eq!(placement.to_string().parse::<Placement>().as_ref(), Ok(&placement));
-        assert_eq!(first.to_ascii_lowercase(), placement.to_string());
     }
     if let (Ok(pattern), Ok(action)) = (first.parse::<ActionPattern>(), second.parse::<ActionName>()) {
         assert_eq!(pattern.covers(&action), means(first.as_bytes(), second.as_bytes()), "{first} over {second}");

@@ -5,7 +5,7 @@ mod messages;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use tgp_authority::{Operation, Placement, Statement};
+use tgp_authority::{Operation, Statement};
 use tgp_request::enrol::EnrolmentCode;
 use tgp_request::jwk::IdentitySecret;
 use tgp_request::{MasterKey, VerifierKey};
@@ -39,6 +39,7 @@ pub fn all() -> Vec<Seed> {
     certificates(&mut seeds);
     texts(&mut seeds);
     verifiers(&mut seeds);
+    credentials(&mut seeds);
     seeds.0
 }
 
@@ -258,6 +259,33 @@ fn certificates(seeds: &mut Seeds) {
     assert!(any.is_ok(), "the seed is a certificate");
 }
 
+fn credentials(seeds: &mut Seeds) {
+    let granted = r#"{"access_token":"2YotnFZFEjr1zCsicMWpAA","token_type":"Bearer","expires_in":3600,"refresh_token":"tGzv3JOkF0XG5Qx2TlKWIA"}"#;
+    seeds.good("credential", format!("reply\n{granted}"));
+    seeds.good("credential", "reply\n{\"token_type\":\"bearer\",\"access_token\":\"a\",\"expires_in\":\"7\"}");
+    seeds.bad("credential", "reply\n{\"token_type\":\"mac\",\"access_token\":\"a\"}");
+    seeds.any("credential", "reply\n{\"error\":\"invalid_grant\"}");
+    seeds.good("credential", "query\napi_key\ns3/&\na=1&%61pi_key=mine;API_KEY=x&b=%2F+x");
+    seeds.bad("credential", "query\na&b\ns3\na=1");
+    seeds.good("credential", "aws\nAKIDEXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY:session");
+    seeds.bad("credential", "aws\nAKIDEXAMPLE");
+    let (chain, key) = (
+        include_str!("../../../src/proxy/testdata/upstream-chain.pem"),
+        include_str!("../../../src/proxy/testdata/upstream-key.pem"),
+    );
+    seeds.good("credential", format!("pem\n{chain}{key}"));
+    seeds.bad("credential", format!("pem\n{chain}"));
+    for placement in [
+        r#"{"kind":"query","name":"api_key"}"#,
+        r#"{"kind":"aws-sigv4","region":"eu-central-1","service":"s3"}"#,
+        r#"{"kind":"client-certificate"}"#,
+        r#"{"kind":"oauth2","grant":"refresh_token","token_endpoint":"https://a.example/token","client_id":"c","client_auth":"none","scope":"a b"}"#,
+    ] {
+        seeds.good("credential", format!("placement\n{placement}"));
+    }
+    seeds.bad("credential", "placement\n{\"kind\":\"query\",\"name\":\"a&b\"}");
+}
+
 fn texts(seeds: &mut Seeds) {
     let by_scope =
         "grant_type=client_credentials&scope=mail%3Asend+mail%3Aread&resource=https%3A%2F%2Fgw.example%2Ft%2Fmail";
@@ -271,7 +299,6 @@ fn texts(seeds: &mut Seeds) {
     seeds.good("form", format!("authorization: Basic {pair}"));
     seeds.bad("form", "authorization: Basic eDp5");
 
-    let placement = Placement::header("X-Api-Key").unwrap().to_string();
     for name in [
         "mail",
         "mail:send",
@@ -281,13 +308,11 @@ fn texts(seeds: &mut Seeds) {
         "tgp.example",
         "mail.*\nmail.send",
         "a*b*c\naXbYbZc",
-        "bearer",
         AGENT_ID,
         "https://api.example:8443",
         "http://[::1]:9000",
         "https://gw.tgp.example/t/mail",
         "http://API.example:80/v1/",
-        &placement,
         &key,
     ] {
         seeds.good("name", name);

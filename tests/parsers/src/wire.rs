@@ -5,8 +5,9 @@
 
 use tgp_vault_client::wire::{
     BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Enrol, FRAME_LIMIT, HEADER_LEN, HELLO_LEN, Header,
-    Health, Inventory, LoadDek, MintToken, NewDek, Op, Open, Release, Renew, Revoke, Seal, SetCredential, SetGrant,
-    SetRoster, SignStatusList, Status, TlsSign, decode, decode_hello, encode, encode_call, encode_reply, hello,
+    Health, Inventory, LoadDek, MintToken, NewDek, Op, Open, Release, Renew, Revoke, Seal, SealAccessToken,
+    SetCredential, SetGrant, SetRoster, SignStatusList, Status, TlsSign, decode, decode_hello, encode, encode_call,
+    encode_reply, hello,
 };
 use tgp_vault_client::{CallError, fuzzing};
 
@@ -43,6 +44,7 @@ operations!(
     Open,
     BlindIndex,
     SignStatusList,
+    SealAccessToken,
     TlsSign,
     Enrol,
     Renew,

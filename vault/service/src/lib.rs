@@ -16,6 +16,7 @@ mod dek;
 mod door;
 mod envelope;
 mod failure;
+mod fetched;
 #[doc(hidden)]
 pub mod fuzzing;
 mod init;

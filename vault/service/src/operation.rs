@@ -1,6 +1,7 @@
 //! The operations, one file each. Each checks its arguments by itself: nothing is believed because
 //! the gateway says it.
 
+mod access_token;
 mod certify;
 mod credential;
 mod dek;
@@ -19,8 +20,8 @@ mod tls;
 use serde::Serialize;
 use tgp_vault_client::wire::{
     self, BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Door, Enrol, Health, Inventory, LoadDek,
-    MintToken, NewDek, Op, Open, Refusal, RefusalCode, Release, Renew, Revoke, Seal, SetCredential, SetGrant,
-    SetRoster, SignStatusList, Status, TlsSign,
+    MintToken, NewDek, Op, Open, Refusal, RefusalCode, Release, Renew, Revoke, Seal, SealAccessToken, SetCredential,
+    SetGrant, SetRoster, SignStatusList, Status, TlsSign,
 };
 
 use crate::counters::Ending;
@@ -50,6 +51,7 @@ pub(crate) fn serve(worker: &mut Worker<'_>, door: Door, (id, kind): (u64, u8), 
         Op::Describe => frame.run::<Describe>(inventory::describe),
         Op::MintToken => frame.run::<MintToken>(mint::mint_token),
         Op::Release => frame.run::<Release>(release::release),
+        Op::SealAccessToken => frame.run::<SealAccessToken>(access_token::seal_access_token),
         Op::Seal => frame.run::<Seal>(envelope::seal),
         Op::Open => frame.run::<Open>(envelope::open),
         Op::BlindIndex => frame.run::<BlindIndex>(envelope::blind_index),

@@ -10,7 +10,7 @@
 //! ```
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tgp_authority::{ActionPattern, Placement, RecordKind};
+use tgp_authority::{ActionPattern, Placement, RecordKind, credential_id};
 use tgp_request::name::{Aan, ActionName, Handle, Slug};
 use tgp_vault_client::wire::{AgentFacts, GrantFacts, Refusal, RefusalCode};
 use uuid::Uuid;
@@ -69,6 +69,7 @@ pub(crate) struct GrantRecord {
     pub not_before: i64,
     pub not_after: i64,
     pub granter: Uuid,
+    pub credential: Option<Slug>,
 }
 
 /// A secret that an upstream wants.
@@ -78,6 +79,8 @@ pub(crate) struct CredentialRecord {
     pub tenant: Uuid,
     #[zeroize(skip)]
     pub tool: Slug,
+    #[zeroize(skip)]
+    pub name: Option<Slug>,
     #[zeroize(skip)]
     pub resource: String,
     #[zeroize(skip)]
@@ -122,7 +125,7 @@ impl Record for CredentialRecord {
         self.tenant
     }
     fn id(&self) -> String {
-        self.tool.to_string()
+        credential_id(&self.tool, self.name.as_ref())
     }
     fn version(&self) -> u32 {
         self.version
@@ -146,6 +149,7 @@ impl GrantRecord {
             not_before: self.not_before,
             not_after: self.not_after,
             granter: self.granter,
+            credential: self.credential.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -220,7 +224,7 @@ pub(crate) fn seal<R: Record>(dek: &[u8; 32], dek_id: Uuid, fresh: Fresh, record
     out.push(kind_byte(R::KIND));
     out.extend_from_slice(record.tenant().as_bytes());
     out.extend_from_slice(&record.version().to_be_bytes());
-    out.push(u8::try_from(id.len()).expect("ids are UUIDs and slugs of at most 63 octets"));
+    out.push(u8::try_from(id.len()).expect("ids are UUIDs, or two slugs of at most 63 octets and a slash"));
     out.extend_from_slice(id.as_bytes());
     out.extend_from_slice(&sealed);
     out
@@ -281,6 +285,7 @@ mod tests {
             not_before: 0,
             not_after: 10,
             granter: Uuid::from_u128(3),
+            credential: None,
         }
     }
 

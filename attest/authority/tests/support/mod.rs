@@ -145,6 +145,7 @@ pub fn grant() -> Operation {
         actions: vec!["mail.*".parse().unwrap(), "send".parse().unwrap()],
         not_before: NOW,
         not_after: NOW + 90 * 24 * 3600,
+        credential: None,
     })
 }
 
@@ -152,6 +153,7 @@ pub fn credential() -> Operation {
     Operation::Credential(Credential {
         tenant: TENANT,
         tool: "mail".parse().unwrap(),
+        name: None,
         resource: "https://tgp.example:8443/t/mail".to_owned(),
         version: 1,
         origins: vec!["https://mail.example".to_owned()],

@@ -4,11 +4,11 @@ use serde::Serialize;
 use serde_json::json;
 use tgp_vault_client::wire::{
     AgentFacts, Attribute, BlindIndex, CallCount, Certificate, CertifyOperator, CertifyServer, Count, Describe,
-    Description, Door, Enrol, Enrolled, GrantFacts, Health, HealthReport, Inventory, KeyEntry, LoadDek, MintToken,
-    Minted, Mode, NewDek, Op, Open, OpenItem, Placement, Proof, Refusal, RefusalCode, Release, Released, Renew,
-    RequestEnvelope, Revoke, Revoked, Seal, SealItem, SealedCredential, SealedGrant, SetCredential, SetGrant,
-    SetRoster, SignStatusList, SignedStatusList, StatementText, Status, TlsSign, WireSecret, WrappedDek, encode_call,
-    hello,
+    Description, Door, Draw, Enrol, Enrolled, Fetched, GrantFacts, Health, HealthReport, Inventory, KeyEntry, LoadDek,
+    MintToken, Minted, Mode, NewDek, Op, Open, OpenItem, Placement, Proof, Refusal, RefusalCode, Release, Released,
+    Renew, RequestEnvelope, Revoke, Revoked, Seal, SealAccessToken, SealItem, SealedAccessToken, SealedCredential,
+    SealedGrant, SetCredential, SetGrant, SetRoster, SignStatusList, SignedStatusList, StatementText, Status, TlsSign,
+    WireSecret, WrappedDek, encode_call, hello,
 };
 use uuid::Uuid;
 
@@ -81,13 +81,31 @@ fn calls(seeds: &mut Seeds) {
         lifetime_s: 300,
     };
     let (agent_record, credential_record) = records();
-    let release = Release { agent_record, credential_record, request: request() };
+    let release =
+        Release { agent_record, grant_record: vec![3; 40], credential_record, request: request(), draw: Draw::Secret };
+    let (agent_record, credential_record) = records();
+    let fetch = Release {
+        agent_record,
+        grant_record: vec![3; 40],
+        credential_record,
+        request: request(),
+        draw: Draw::Fetch(Some(Fetched(vec![4; 140]))),
+    };
+    let fetched = SealAccessToken {
+        credential_record: vec![2; 40],
+        ticket: vec![5; 140],
+        access_token: WireSecret::from("access".to_owned()),
+        refresh_token: Some(WireSecret::from("refresh".to_owned())),
+        expires_in_s: 3600,
+    };
     let secret = WireSecret::from("hush".to_owned());
     let credential = SetCredential { statement: statement(), salt: vec![1; 16], secret, dek: ID };
     for octets in [
         message(Op::Describe, CALL, &Describe {}),
         message(Op::MintToken, CALL, &mint),
         message(Op::Release, CALL, &release),
+        message(Op::Release, CALL, &fetch),
+        message(Op::SealAccessToken, CALL, &fetched),
         message(Op::Seal, CALL, &Seal { tenant: ID, dek: ID, items: vec![sealing] }),
         message(Op::Open, CALL, &Open { tenant: ID, items: vec![opening] }),
         message(Op::BlindIndex, CALL, &BlindIndex { tenant: ID, table, column, value: b"Ada".to_vec() }),
@@ -146,12 +164,14 @@ fn replies(seeds: &mut Seeds) {
         not_before: 0,
         not_after: 10,
         granter: ID,
+        credential: Some("alice".into()),
     };
     let released = Released {
-        placement: Placement::Header { name: "x-api-key".into() },
+        placement: Placement::header("x-api-key").unwrap(),
         secret: WireSecret::from("hush".to_owned()),
         origins: vec!["https://a".into()],
         version: 1,
+        ticket: vec![5; 140],
     };
     let key = KeyEntry {
         label: "kek".into(),
@@ -176,13 +196,22 @@ fn replies(seeds: &mut Seeds) {
         logins: 1,
         token_starts: 1,
     };
-    let sealed = SealedCredential { record: vec![1; 40], tenant: ID, tool: "mail".into(), version: 1, origins: vec![] };
+    let sealed = SealedCredential {
+        record: vec![1; 40],
+        tenant: ID,
+        tool: "mail".into(),
+        name: Some("alice".into()),
+        version: 1,
+        origins: vec![],
+    };
+    let fetched = SealedAccessToken { fetched: Fetched(vec![4; 140]), expires: 3601 };
     let minted = Minted { token: WireSecret::from("a.b.c".to_owned()), jti: ID, iat: 1, exp: 301 };
     let ok = Status::Ok as u8;
     for octets in [
         message(Op::Describe, ok, &description()),
         message(Op::MintToken, ok, &minted),
         message(Op::Release, ok, &released),
+        message(Op::SealAccessToken, ok, &fetched),
         message(Op::Seal, ok, &vec![vec![1_u8; 130]]),
         message(Op::Open, ok, &vec![b"https://a".to_vec()]),
         message(Op::BlindIndex, ok, &[7_u8; 32]),
@@ -228,9 +257,14 @@ pub(super) fn records(seeds: &mut Seeds) {
         (ID, ID, "bot", "7284019953310473", bytes(&point), AGENT.public().keyid()),
         (vec!["client_secret_basic"], 1_u32, 1_u32, 1_u32, ID, [3_u8; 32]),
     ));
-    let grant = postcard::to_stdvec(&((ID, 1_u32, ID, ID, "mail", "https://a"), (vec!["mail.*"], 0_i64, 10_i64, ID)));
-    let credential =
-        postcard::to_stdvec(&(ID, "mail", "https://a", 1_u32, vec!["https://a"], "bearer", bytes(b"hush")));
+    let grant = postcard::to_stdvec(&(
+        (ID, 1_u32, ID, ID, "mail", "https://a"),
+        (vec!["mail.*"], 0_i64, 10_i64, ID),
+        Some("alice"),
+    ));
+    let placement = r#"{"kind":"bearer"}"#;
+    let credential = (ID, "mail", None::<&str>, "https://a", 1_u32, vec!["https://a"], placement, bytes(b"hush"));
+    let credential = postcard::to_stdvec(&credential);
     for (kind, plaintext) in [(1, agent), (2, grant), (3, credential)] {
         let plaintext = plaintext.unwrap();
         let (sealed, _) = tgp_vault::fuzzing::seal_record(kind, &crate::record::DEK, &plaintext).expect("a record");

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use tgp_authority::Placement;
+
 use super::{Call, Op, StatementText, WireSecret};
 
 /// An HTTP request as the gateway received it. Its signatures authenticate what they cover; the
@@ -164,12 +166,17 @@ pub struct Release {
     /// Sealed by this vault, not older than the newest seen.
     #[serde(with = "super::octets")]
     pub agent_record: Vec<u8>,
-    /// The same; of the token's tool and the agent's tenant.
+    /// The same; of the agent and the token's tool. It names the credential.
+    #[serde(with = "super::octets")]
+    pub grant_record: Vec<u8>,
+    /// The same; the very one that the grant names, of the token's tool and the agent's tenant.
     #[serde(with = "super::octets")]
     pub credential_record: Vec<u8>,
     /// The agent's request, tag `tgp-request`, without its body. Its `authorization` field carries
     /// the token.
     pub request: RequestEnvelope,
+    /// What of the credential is wanted.
+    pub draw: Draw,
 }
 
 impl Call for Release {
@@ -177,32 +184,65 @@ impl Call for Release {
     type Reply = Released;
 }
 
+/// What of a credential is wanted. Of one that is not fetched, the first is all there is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Draw {
+    /// The secret itself, to be placed.
+    Secret,
+    /// An access token that was fetched with it and sealed by [`SealAccessToken`]; still good.
+    AccessToken(Fetched),
+    /// What an access token is fetched with: after the first time, the refresh token that came last.
+    Fetch(Option<Fetched>),
+}
+
+/// What [`SealAccessToken`] answered for this very credential record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched(#[serde(with = "super::octets")] pub Vec<u8>);
+
 /// A credential and the only places it may go.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Released {
-    /// How it is put into the upstream request.
+    /// What is made of the secret.
     pub placement: Placement,
-    /// The secret; for `Basic` it is `user:password`.
+    /// The secret, in the form that its placement says; an access token is placed as `Bearer`.
     pub secret: WireSecret,
     /// Origins (`https://host:port`) that a granter signed.
     pub origins: Vec<String>,
     /// Version of the credential record.
     pub version: u32,
+    /// With [`Draw::Fetch`]: lets the gateway hand in what it fetches, for two minutes.
+    #[serde(with = "super::octets")]
+    pub ticket: Vec<u8>,
 }
 
-/// How a credential is put into an upstream request.
+/// Seals an access token that was fetched for a request.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SealAccessToken {
+    /// Sealed by this vault, not older than the newest seen.
+    #[serde(with = "super::octets")]
+    pub credential_record: Vec<u8>,
+    /// From the release of this very credential: no token is sealed but for a request that an agent signed.
+    #[serde(with = "super::octets")]
+    pub ticket: Vec<u8>,
+    /// Authenticated by nothing but that: the vault has no network, and TLS proves nothing to a third.
+    pub access_token: WireSecret,
+    /// Likewise; the one before stays in force where none came.
+    pub refresh_token: Option<WireSecret>,
+    /// As the token endpoint said; cut at an hour.
+    pub expires_in_s: u32,
+}
+
+impl Call for SealAccessToken {
+    const OP: Op = Op::SealAccessToken;
+    type Reply = SealedAccessToken;
+}
+
+/// An access token, sealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Placement {
-    /// Nothing is injected.
-    None,
-    /// `Authorization: Bearer …`.
-    Bearer,
-    /// A field of this name.
-    Header {
-        /// Lower-case field name.
-        name: String,
-    },
-    /// `Authorization: Basic …` over the secret.
-    Basic,
+pub struct SealedAccessToken {
+    /// Keep it, hand it in again.
+    pub fetched: Fetched,
+    /// From then on the vault does not give it out, Unix seconds.
+    pub expires: i64,
 }

@@ -16,8 +16,8 @@ mod secret;
 mod statement;
 
 pub use agent::{
-    AgentFacts, Certificate, Enrol, Enrolled, MintToken, Minted, Placement, Proof, Release, Released, Renew,
-    RequestEnvelope,
+    AgentFacts, Certificate, Draw, Enrol, Enrolled, Fetched, MintToken, Minted, Proof, Release, Released, Renew,
+    RequestEnvelope, SealAccessToken, SealedAccessToken,
 };
 pub use frame::{
     FRAME_LIMIT, FrameError, HEADER_LEN, HELLO_LEN, Header, Status, decode, decode_hello, encode, encode_call,
@@ -36,6 +36,7 @@ pub use process::{
 pub use refusal::{Refusal, RefusalCode};
 pub use secret::WireSecret;
 pub use statement::StatementText;
+pub use tgp_authority::Placement;
 
 use serde::{Serialize, de::DeserializeOwned};
 

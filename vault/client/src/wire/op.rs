@@ -72,6 +72,7 @@ operations! {
     Open = 5, "open", Calls;
     BlindIndex = 6, "blind_index", Calls;
     SignStatusList = 7, "sign_status_list", Calls;
+    SealAccessToken = 8, "seal_access_token", Calls;
     TlsSign = 16, "tls_sign", Tls;
     Enrol = 32, "enrol", Slow;
     Renew = 33, "renew", Slow;

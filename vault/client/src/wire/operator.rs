@@ -52,6 +52,8 @@ pub struct GrantFacts {
     pub not_after: i64,
     /// Who signed.
     pub granter: Uuid,
+    /// Which of the tool's credentials is used under it; `None` for the unnamed one.
+    pub credential: Option<String>,
 }
 
 /// Seals a tool's credential.
@@ -83,6 +85,8 @@ pub struct SealedCredential {
     pub tenant: Uuid,
     /// For which tool.
     pub tool: String,
+    /// Which of the tool's; `None` for the unnamed one.
+    pub name: Option<String>,
     /// Version of the record.
     pub version: u32,
     /// Where it may go.

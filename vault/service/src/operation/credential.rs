@@ -7,7 +7,7 @@ use tgp_vault_client::wire::{RefusalCode, SealedCredential, SetCredential};
 use super::not_this_operation;
 use crate::envelope::Fresh;
 use crate::failure::Failure;
-use crate::record::{self, CredentialRecord};
+use crate::record::{self, CredentialRecord, Record as _};
 use crate::vault::Worker;
 
 /// Without a salt the digest in a statement could be searched for; of another length, its end could be taken for the
@@ -25,7 +25,7 @@ pub(super) fn set_credential(
     let Operation::Credential(credential) = order.authorised.operation() else {
         return Err(not_this_operation());
     };
-    let Credential { tenant, tool, resource, version, origins, placement, secret_sha256 } = credential.clone();
+    let Credential { tenant, tool, name, resource, version, origins, placement, secret_sha256 } = credential.clone();
     let digest = salted_secret_sha256(&salt, secret.expose_secret());
     let same = digest.as_bytes().ct_eq(secret_sha256.as_bytes());
     if salt.len() != SALT || !bool::from(same) {
@@ -37,6 +37,7 @@ pub(super) fn set_credential(
     let record = CredentialRecord {
         tenant,
         tool,
+        name,
         resource,
         version,
         origins,
@@ -45,15 +46,16 @@ pub(super) fn set_credential(
     };
     let fresh = Fresh::random()?;
     let sealed = vault.with_dek(dek, tenant, Purpose::Record, |key| Ok(record::seal(key, dek, fresh, &record)))?;
-    let id = record.tool.as_str();
+    let id = record.id();
     vault.state.commit(&mut worker.session, now, |act| {
         order.spend(act)?;
-        Ok(act.supersede(RecordKind::Credential, tenant, id, version)?)
+        Ok(act.supersede(RecordKind::Credential, tenant, &id, version)?)
     })?;
     Ok(SealedCredential {
         record: sealed,
         tenant,
         tool: record.tool.to_string(),
+        name: record.name.as_ref().map(ToString::to_string),
         version,
         origins: record.origins.clone(),
     })

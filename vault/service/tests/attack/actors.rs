@@ -10,7 +10,8 @@ use tgp_request::name::Aan;
 use tgp_request::signature::{Params, Tag, sign_request};
 use tgp_vault_client::CallError;
 use tgp_vault_client::wire::{
-    self, Enrolled, MintToken, Minted, Proof, RequestEnvelope, SealedCredential, SealedGrant, StatementText, WireSecret,
+    self, Draw, Enrolled, MintToken, Minted, Proof, RequestEnvelope, SealedCredential, SealedGrant, StatementText,
+    WireSecret,
 };
 use uuid::Uuid;
 
@@ -164,6 +165,7 @@ pub fn grant(at: &Deployment, agent: Uuid, tool: &str) -> Grant {
         actions: vec!["mail.*".parse().unwrap()],
         not_before: at.now() - 10,
         not_after: at.now() + 3600,
+        credential: None,
     }
 }
 
@@ -179,6 +181,7 @@ pub fn credential(tool: &str, version: u32) -> Credential {
     Credential {
         tenant: TENANT,
         tool: tool.parse().unwrap(),
+        name: None,
         resource: resource(tool),
         version,
         origins: vec!["https://mail.upstream.example".into()],
@@ -242,8 +245,10 @@ impl Working {
     pub fn release_call(&self, request: RequestEnvelope) -> wire::Release {
         wire::Release {
             agent_record: self.enrolled.record.clone(),
+            grant_record: self.grant.record.clone(),
             credential_record: self.credential.record.clone(),
             request,
+            draw: Draw::Secret,
         }
     }
 }

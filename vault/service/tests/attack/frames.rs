@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 use tgp_authority::{Operation, Purpose};
 use tgp_vault_client::wire::{
     self, BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Door, HEADER_LEN, Health, Inventory, LoadDek,
-    NewDek, Op, Open, OpenItem, Refusal, RefusalCode, Renew, Revoke, Seal, SealItem, SetCredential, SetGrant,
-    SetRoster, Status, TlsSign, WireSecret,
+    NewDek, Op, Open, OpenItem, Refusal, RefusalCode, Renew, Revoke, Seal, SealAccessToken, SealItem, SetCredential,
+    SetGrant, SetRoster, Status, TlsSign, WireSecret,
 };
 
 use crate::actors::{SALT, SECRET, Working, grant, resource};
@@ -41,6 +41,13 @@ fn messages(at: &Deployment) -> Vec<(Op, Vec<u8>)> {
         encoded(&Seal { tenant: TENANT, dek: at.metadata_dek, items: vec![sealed] }),
         encoded(&Open { tenant: TENANT, items: vec![opened] }),
         encoded(&BlindIndex { tenant: TENANT, table: table(), column: column(), value: b"ada".to_vec() }),
+        encoded(&SealAccessToken {
+            credential_record: working.credential.record.clone(),
+            ticket: vec![1; 140],
+            access_token: WireSecret::new(SECRET.to_vec()),
+            refresh_token: None,
+            expires_in_s: 600,
+        }),
         encoded(&TlsSign { scheme: 0x0403, message: vec![b' '; 130] }),
         encoded(&crate::actors::Agent::invited(at).enrol_call(at)),
         encoded(&Renew { agent_record: working.enrolled.record.clone(), request: request() }),
