@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use serde_json::{Value, json};
-use tgp_client::{Agent, Origin};
-use tgp_request::name::{ActionName, Slug};
+use tgp_client::{Agent, Origin, Wanted};
+use tgp_request::name::{ActionName, ResourcePattern, Slug};
 
 use super::output::Output;
 use super::{CliError, block_on, input};
@@ -49,6 +49,9 @@ pub struct Token {
     /// One action, or several where the grant allows it
     #[arg(required = true)]
     actions: Vec<ActionName>,
+    /// Only for these resources of the tool, as `tgp grant add --on` writes them; may be repeated
+    #[arg(long = "on", value_name = "PATTERN")]
+    resources: Vec<ResourcePattern>,
     /// Show what it says instead of the token itself
     #[arg(long)]
     claims: bool,
@@ -59,7 +62,8 @@ pub struct Token {
 impl Token {
     pub fn run(self, output: &Output) -> Result<(), CliError> {
         let agent = self.agent.load()?;
-        let token = block_on(async { Ok(agent.token(&self.tool, &self.actions).await?) })?;
+        let wanted = Wanted::new(&self.tool, &self.actions).on(&self.resources);
+        let token = block_on(async { Ok(agent.token_for(wanted).await?) })?;
         if self.claims {
             let claims = claims(token.expose_text())?;
             return output.show(&claims, || format!("{claims:#}\n"));

@@ -28,6 +28,7 @@ use crate::proxy::call::{self, Call, known_agent, read_body};
 use crate::refusal::{Advice, Code, Refusal};
 use crate::store::agent::{Agent, Status};
 use crate::store::grant::Grant;
+use crate::store::tool::Action;
 use crate::verify::Denied;
 
 /// Forms, statements and certificate requests are small.
@@ -208,14 +209,7 @@ impl AgentRoutes {
             token_type: "Bearer",
             expires_in: token.expires_in,
             scope: &token.scope,
-            authorization_details: (asked.way == Way::Details).then(|| {
-                json!([{
-                    "type": "tgp_tool",
-                    "locations": [token.resource],
-                    "actions": token.actions,
-                    "identifier": token.tool,
-                }])
-            }),
+            authorization_details: (asked.way == Way::Details).then(|| token.details()),
         };
         let mut response = secret_json(StatusCode::OK, &reply);
         response.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
@@ -380,14 +374,11 @@ fn entry_of(tool: &crate::store::tool::Tool, grants: &[&Grant]) -> Value {
     json!({
         "slug": tool.slug,
         "resource": tool.resource,
-        "actions": tool.actions.iter().map(|action| json!({
-            "name": action.name,
-            "method": action.method,
-            "path": action.template,
-        })).collect::<Vec<_>>(),
+        "actions": tool.actions.iter().map(Action::to_json).collect::<Vec<_>>(),
         "grants": grants.iter().map(|grant| json!({
             "grant": grant.id,
             "actions": grant.actions,
+            "resources": grant.resources,
             "not_before": grant.not_before,
             "not_after": grant.not_after,
         })).collect::<Vec<_>>(),

@@ -2,7 +2,7 @@
 //! details or with RFC 8707's `resource` beside `scope`, never both.
 
 use serde::Deserialize;
-use tgp_request::name::{ActionName, Scope, Slug};
+use tgp_request::name::{ActionName, MAX_PATTERNS, ResourcePattern, Scope, Slug};
 use tgp_request::token::AuthorizationDetail;
 
 use super::OauthRefusal;
@@ -25,6 +25,8 @@ pub struct Asked {
     /// The tool's own when details name no location.
     pub resource: Option<String>,
     pub actions: Vec<ActionName>,
+    /// What inside the tool; none asks for all that the grant has.
+    pub resources: Vec<ResourcePattern>,
     pub way: Way,
 }
 
@@ -81,7 +83,7 @@ impl Asked {
             let detail = "resource is missing: the URL prefix of the tool";
             OauthRefusal::invalid_target(Refusal::new(Code::RequestMalformed, detail))
         })?;
-        Ok(Self { tool, resource: Some(resource), actions, way: Way::Scope })
+        Ok(Self { tool, resource: Some(resource), actions, resources: Vec::new(), way: Way::Scope })
     }
 
     fn of_details(text: &str) -> Result<Self, OauthRefusal> {
@@ -90,7 +92,7 @@ impl Asked {
             .map_err(|_| bad("authorization_details is a JSON array of one object of type tgp_tool"))?;
         let [Object(detail)] =
             <[Object<Detail>; 1]>::try_from(details).map_err(|_| bad("one token is for one tool: send one detail"))?;
-        let Detail { kind, identifier, actions, locations } = detail;
+        let Detail { kind, identifier, actions, locations, resources } = detail;
         if kind != AuthorizationDetail::TYPE {
             return Err(bad("the type must be tgp_tool"));
         }
@@ -103,7 +105,14 @@ impl Asked {
             Some([location]) => Some(location.clone()),
             Some(_) => return Err(bad("locations must hold the tool's resource and nothing else")),
         };
-        Ok(Self { tool: identifier, resource, actions, way: Way::Details })
+        let resources = match resources {
+            None => Vec::new(),
+            Some(patterns) if patterns.is_empty() => return Err(bad("name at least one resource, or leave them out")),
+            Some(patterns) => distinct(patterns)
+                .filter(|patterns| patterns.len() <= MAX_PATTERNS)
+                .ok_or_else(|| bad("too many resources for one token"))?,
+        };
+        Ok(Self { tool: identifier, resource, actions, resources, way: Way::Details })
     }
 }
 
@@ -117,14 +126,16 @@ struct Detail {
     actions: Vec<ActionName>,
     #[serde(default)]
     locations: Option<Vec<String>>,
+    #[serde(default)]
+    resources: Option<Vec<ResourcePattern>>,
 }
 
 /// Each once, in the order asked; none when there are too many.
-fn distinct(actions: Vec<ActionName>) -> Option<Vec<ActionName>> {
-    let mut kept: Vec<ActionName> = Vec::with_capacity(actions.len().min(MAX_ACTIONS));
-    for action in actions {
-        if !kept.contains(&action) {
-            kept.push(action);
+fn distinct<T: PartialEq>(named: Vec<T>) -> Option<Vec<T>> {
+    let mut kept: Vec<T> = Vec::with_capacity(named.len().min(MAX_ACTIONS));
+    for name in named {
+        if !kept.contains(&name) {
+            kept.push(name);
         }
     }
     (kept.len() <= MAX_ACTIONS).then_some(kept)
@@ -246,7 +257,11 @@ mod tests {
             "%5B%7B%22type%22%3A%22other%22%2C%22identifier%22%3A%22m%22%2C%22actions%22%3A%5B%22a%22%5D%7D%5D",
             "%5B%7B%22type%22%3A%22tgp_tool%22%2C%22identifier%22%3A%22m%22%2C%22actions%22%3A%5B%5D%7D%5D",
             "%5B%7B%22type%22%3A%22tgp_tool%22%2C%22identifier%22%3A%22m%22%2C%22actions%22%3A%5B%22a%22%5D\
-             %2C%22resources%22%3A%5B%22r%22%5D%7D%5D",
+             %2C%22resources%22%3A%5B%5D%7D%5D",
+            "%5B%7B%22type%22%3A%22tgp_tool%22%2C%22identifier%22%3A%22m%22%2C%22actions%22%3A%5B%22a%22%5D\
+             %2C%22resources%22%3A%5B%22a%2F..%22%5D%7D%5D",
+            "%5B%7B%22type%22%3A%22tgp_tool%22%2C%22identifier%22%3A%22m%22%2C%22actions%22%3A%5B%22a%22%5D\
+             %2C%22datatypes%22%3A%5B%22r%22%5D%7D%5D",
         ] {
             assert_eq!(
                 error(&format!("{grant}&authorization_details={details}")),

@@ -11,7 +11,9 @@ mod oauth;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde_json::{Value, json};
 use tgp_policy::{Denial, Permit};
+use tgp_request::token::AuthorizationDetail;
 use tgp_vault_client::CallError;
 use tgp_vault_client::wire::{MintToken, Minted, Proof, RefusalCode, WireSecret};
 
@@ -44,9 +46,24 @@ pub struct Token {
     pub tool: String,
     pub resource: String,
     pub actions: Vec<String>,
+    pub resources: Vec<String>,
 }
 
 impl Token {
+    /// What it is for, in RFC 9396's words.
+    pub fn details(&self) -> Value {
+        let mut detail = json!({
+            "type": AuthorizationDetail::TYPE,
+            "locations": [self.resource],
+            "actions": self.actions,
+            "identifier": self.tool,
+        });
+        if !self.resources.is_empty() {
+            detail["resources"] = json!(self.resources);
+        }
+        json!([detail])
+    }
+
     /// The JWT.
     pub fn expose_text(&self) -> &str {
         self.text.expose_text().unwrap_or_default()
@@ -76,7 +93,7 @@ pub async fn token(
         };
         entry.grant = Some(grant.id);
 
-        let (token, unrecorded) = match mint(gateway, &agent, grant, &permit, &presented).await {
+        let (token, unrecorded) = match mint(gateway, &agent, grant, &permit, &presented, asked).await {
             Ok(minted) => minted,
             // The master key did not hold, or the vault did not come to it.
             Err(refusal) if matches!(refusal.code, Code::CodeInvalid | Code::GrantMissing) => {
@@ -119,6 +136,7 @@ async fn denied(
         tool: asked.tool.to_string(),
         resource: String::new(),
         actions: Vec::new(),
+        resources: Vec::new(),
         lifetime_s: 1,
     };
     match gateway.vault.call(agent.tenant, call).await {
@@ -147,7 +165,14 @@ fn permit<'g>(
     if tool.is_some() && resource != own {
         return Err(Denial::ResourceRefused);
     }
-    let question = decide::Asked { tool: &asked.tool, resource, actions: &asked.actions, covered: None };
+    let question = decide::Asked {
+        tool: &asked.tool,
+        resource,
+        actions: &asked.actions,
+        covered: None,
+        resources: &asked.resources,
+        touched: None,
+    };
     decide::decide(&question, agent, tool, grants, gateway.now())
 }
 
@@ -157,6 +182,7 @@ async fn mint(
     grant: &Grant,
     permit: &Permit,
     presented: &Presented,
+    asked: &Asked,
 ) -> Result<(uuid::Uuid, Unrecorded<Token>), Refusal> {
     let record = agent.record.as_deref().ok_or_else(|| Refusal::internal(&"an active agent without a record"))?;
     let actions: Vec<String> = permit.actions().iter().map(ToString::to_string).collect();
@@ -168,9 +194,10 @@ async fn mint(
         tool: permit.tool().to_string(),
         resource: permit.resource().to_owned(),
         actions: actions.clone(),
+        resources: asked.resources.iter().map(ToString::to_string).collect(),
         lifetime_s: lifetime,
     };
-    let Minted { token, jti, iat, exp } = gateway.vault.call(agent.tenant, call).await.map_err(refused)?;
+    let Minted { token, jti, iat, exp, resources } = gateway.vault.call(agent.tenant, call).await.map_err(refused)?;
     let scope = actions.iter().map(|action| format!("{}:{action}", permit.tool())).collect::<Vec<_>>().join(" ");
     let token = Token {
         text: token,
@@ -179,6 +206,7 @@ async fn mint(
         tool: permit.tool().to_string(),
         resource: permit.resource().to_owned(),
         actions: actions.clone(),
+        resources,
     };
     Ok((jti, Unrecorded::new(token, jti, exp, actions)))
 }

@@ -27,6 +27,7 @@ use crate::store::agent::Agent;
 use crate::verify::Denied;
 use crate::verify::decide::{self, Asked};
 use crate::verify::denied::not_admitted;
+use crate::verify::manifest::Matched;
 use crate::verify::tools::ReadyTool;
 
 /// How often a decision is made again because its ground had moved.
@@ -302,11 +303,11 @@ async fn permit(
     tool: &ReadyTool,
     place: &Place<'_>,
 ) -> Result<Permit, Refusal> {
-    let action = tool.manifest.action(request.method(), place.path());
+    let matched = tool.manifest.matched(request.method(), place.path());
     if *token.tool() != tool.slug {
         let refusal = Refusal::new(Code::ScopeInsufficient, format!("the token is for {}", token.tool()));
-        return Err(match action {
-            Some(action) => refusal.advise(Advice::Scope(format!("{}:{action}", tool.slug))),
+        return Err(match matched {
+            Some(Matched { action, .. }) => refusal.advise(Advice::Scope(format!("{}:{action}", tool.slug))),
             None => refusal,
         });
     }
@@ -314,12 +315,18 @@ async fn permit(
     if *resource != tool.tool.resource {
         return Err(Refusal::new(Code::ResourceRefused, format!("the token is for {resource}, not for this tool")));
     }
-    let Some(action) = action else {
+    let Some(Matched { action, resource: touched }) = matched else {
         let detail = format!("{} {} is no action of {}", request.method(), place.path(), tool.slug);
         return Err(Refusal::new(Code::ActionUnknown, detail));
     };
-    let asked =
-        Asked { tool: &tool.slug, resource, actions: std::slice::from_ref(action), covered: Some(token.actions()) };
+    let asked = Asked {
+        tool: &tool.slug,
+        resource,
+        actions: std::slice::from_ref(action),
+        covered: Some(token.actions()),
+        resources: token.resources(),
+        touched: touched.as_ref(),
+    };
     let grants = gateway.cache.grants(agent.tenant, agent.id, &tool.tool.slug).await?;
     let (permit, _) = decide::decide(&asked, agent, Some(tool), &grants, gateway.now())
         .map_err(|denial| decide::refusal(&denial, &tool.slug))?;

@@ -199,6 +199,7 @@ impl World {
             tool: self.tool.clone(),
             resource: resource(&self.tool),
             actions: vec!["send".into()],
+            resources: Vec::new(),
             not_before: 0,
             not_after: i64::MAX,
             statement_version: 1,
@@ -250,6 +251,8 @@ impl World {
             resource: resource(&self.tool),
             actions: vec!["send".parse().unwrap()],
             covered: None,
+            resources: Vec::new(),
+            touched: None,
         };
         let facts = Facts {
             agent: AgentFact {
@@ -267,6 +270,7 @@ impl World {
                 tool: grant.tool.parse().unwrap(),
                 resource: grant.resource.clone(),
                 actions: grant.actions.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+                resources: grant.resources.iter().map(|pattern| pattern.parse().unwrap()).collect(),
                 not_before: grant.not_before,
                 not_after: grant.not_after,
             }),
@@ -330,7 +334,7 @@ pub fn new_tool(slug: &str) -> NewTool {
 }
 
 pub fn action(name: &str, method: &str, template: &str) -> Action {
-    Action { name: name.into(), method: method.into(), template: template.into(), stream: false }
+    Action { name: name.into(), method: method.into(), template: template.into(), stream: false, resource: None }
 }
 
 pub fn credential(version: u32) -> Credential {

@@ -1,5 +1,7 @@
 //! The rules, in the order in which they are told.
 
+use tgp_request::name::{all_within, covered as on};
+
 use crate::denial::Denial;
 use crate::facts::{AgentFact, Facts, GrantFact, Question, Status, ToolFact};
 use crate::permit::Permit;
@@ -7,14 +9,15 @@ use crate::permit::Permit;
 /// Decide `question` on `facts` for the second `now` (Unix seconds).
 ///
 /// A grant holds while `not_before ≤ now < not_after`. Names, resources and actions are compared byte
-/// for byte. All actions asked for are allowed, or none.
+/// for byte. All actions asked for are allowed, or none. Where grant or token have resource patterns, a
+/// request that touches nothing known is not covered.
 ///
 /// # Errors
 /// The first rule that does not hold: agent, tool, grant and its time, resource, actions under the
-/// grant, actions under the token.
+/// grant, actions under the token, what is touched under the token and under the grant.
 pub fn decide(question: &Question, facts: &Facts, now: i64) -> Result<Permit, Denial> {
     // Taken apart whole, so that a new field must be decided here.
-    let Question { agent, tool, resource, actions, covered } = question;
+    let Question { agent, tool, resource, actions, covered, resources, touched } = question;
     let Facts { agent: agent_fact, tool: tool_fact, grant: grant_fact } = facts;
 
     let AgentFact { id, tenant, status, version: agent_version } = agent_fact;
@@ -46,6 +49,7 @@ pub fn decide(question: &Question, facts: &Facts, now: i64) -> Result<Permit, De
         tool: grant_tool,
         resource: grant_resource,
         actions: patterns,
+        resources: granted,
         not_before,
         not_after,
     } = grant;
@@ -72,6 +76,15 @@ pub fn decide(question: &Question, facts: &Facts, now: i64) -> Result<Permit, De
         if covered.as_ref().is_some_and(|covered| !covered.contains(action)) {
             return Err(Denial::ActionNotInToken { action: action.clone() });
         }
+    }
+    let touched = touched.as_ref();
+    match covered {
+        // Asking for no pattern is asking for the grant's own.
+        None if resources.is_empty() || all_within(resources, granted) => {}
+        None => return Err(Denial::ResourcesNotGranted),
+        Some(_) if !on(resources, touched) => return Err(Denial::ResourceNotInToken { touched: touched.cloned() }),
+        Some(_) if !on(granted, touched) => return Err(Denial::ResourceNotGranted { touched: touched.cloned() }),
+        Some(_) => {}
     }
 
     Ok(Permit {

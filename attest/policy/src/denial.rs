@@ -1,6 +1,6 @@
 //! Why not.
 
-use tgp_request::name::ActionName;
+use tgp_request::name::{ActionName, Resource};
 
 /// The first rule that did not hold. The text is for the log; callers see [`Denial::code`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +54,25 @@ pub enum Denial {
         /// Which.
         action: ActionName,
     },
+    /// A pattern that was asked for reaches beyond the grant's.
+    #[error("the grant does not cover the resources that were asked for")]
+    ResourcesNotGranted,
+    /// The grant's patterns do not cover what the request touches, or nothing says what it touches.
+    #[error("the grant does not cover {}", shown(touched))]
+    ResourceNotGranted {
+        /// What the request touches, where that is known.
+        touched: Option<Resource>,
+    },
+    /// The token's patterns do not cover it.
+    #[error("the token does not cover {}", shown(touched))]
+    ResourceNotInToken {
+        /// What the request touches, where that is known.
+        touched: Option<Resource>,
+    },
+}
+
+fn shown(touched: &Option<Resource>) -> &str {
+    touched.as_ref().map_or("a request without a resource", Resource::as_str)
 }
 
 impl Denial {
@@ -69,7 +88,10 @@ impl Denial {
             Self::AgentUnknown | Self::GrantMissing | Self::GrantNotYet { .. } | Self::GrantExpired { .. } => {
                 "grant-missing"
             }
-            Self::ResourceRefused => "resource-refused",
+            Self::ResourceRefused
+            | Self::ResourcesNotGranted
+            | Self::ResourceNotGranted { .. }
+            | Self::ResourceNotInToken { .. } => "resource-refused",
             Self::NothingAsked | Self::ActionNotGranted { .. } | Self::ActionNotInToken { .. } => "scope-insufficient",
         }
     }

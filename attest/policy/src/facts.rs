@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use tgp_authority::ActionPattern;
-use tgp_request::name::{ActionName, Slug};
+use tgp_request::name::{ActionName, Resource, ResourcePattern, Slug};
 use uuid::Uuid;
 
 /// What is asked.
@@ -22,6 +22,13 @@ pub struct Question {
     pub actions: Vec<ActionName>,
     /// At a call the actions that the presented token covers; `None` at issuance.
     pub covered: Option<Vec<ActionName>>,
+    /// At issuance the patterns that are asked for, none for all that the grant has; at a call the token's own, none
+    /// where it restricts nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourcePattern>,
+    /// At a call what the request touches inside the tool, where the manifest says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touched: Option<Resource>,
 }
 
 /// What is known, each fact with the version it was read at.
@@ -95,6 +102,9 @@ pub struct GrantFact {
     pub resource: String,
     /// For which actions.
     pub actions: Vec<ActionPattern>,
+    /// On what inside the tool; none restrict nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourcePattern>,
     /// First second of validity, Unix seconds.
     pub not_before: i64,
     /// First second after validity.

@@ -20,6 +20,8 @@ fn allowed() -> (Question, Facts) {
         resource: resource.to_owned(),
         actions: vec!["mail.send".parse().unwrap()],
         covered: Some(vec!["mail.send".parse().unwrap()]),
+        resources: vec!["octocat/*".parse().unwrap()],
+        touched: Some("octocat/hello".parse().unwrap()),
     };
     let facts = Facts {
         agent: AgentFact { id: AGENT, tenant: TENANT, status: Status::Active, version: 3 },
@@ -32,6 +34,7 @@ fn allowed() -> (Question, Facts) {
             tool: "mail".parse().unwrap(),
             resource: resource.to_owned(),
             actions: vec!["mail.*".parse().unwrap(), "list".parse().unwrap()],
+            resources: vec!["octocat/**".parse().unwrap(), "drafts/*".parse().unwrap()],
             not_before: NOW - 10,
             not_after: NOW + 10,
         }),
@@ -143,7 +146,60 @@ fn faults() -> Vec<(&'static str, Change, Denial, &'static str)> {
             Denial::ActionNotInToken { action: action() },
             "scope-insufficient",
         ),
+        (
+            "a resource the token lacks",
+            |q, _| q.touched = Some("octodog/hello".parse().unwrap()),
+            Denial::ResourceNotInToken { touched: Some("octodog/hello".parse().unwrap()) },
+            "resource-refused",
+        ),
+        (
+            "no resource under a token for some",
+            |q, _| q.touched = None,
+            Denial::ResourceNotInToken { touched: None },
+            "resource-refused",
+        ),
+        (
+            "a resource the grant lacks",
+            |q, _| (q.resources, q.touched) = (vec![], Some("octodog/hello".parse().unwrap())),
+            Denial::ResourceNotGranted { touched: Some("octodog/hello".parse().unwrap()) },
+            "resource-refused",
+        ),
+        (
+            "no resource under a grant for some",
+            |q, _| (q.resources, q.touched) = (vec![], None),
+            Denial::ResourceNotGranted { touched: None },
+            "resource-refused",
+        ),
+        (
+            "a pattern beyond the grant's at issuance",
+            |q, _| (q.covered, q.resources) = (None, vec!["*/hello".parse().unwrap()]),
+            Denial::ResourcesNotGranted,
+            "resource-refused",
+        ),
     ]
+}
+
+#[test]
+fn patterns_restrict_and_their_absence_does_not() {
+    let (mut question, mut facts) = allowed();
+    question.touched = Some("octocat/hello".parse().unwrap());
+    grant(&mut facts).resources.clear();
+    assert!(decide(&question, &facts, NOW).is_ok(), "the token's hold");
+    question.resources.clear();
+    question.touched = None;
+    assert!(decide(&question, &facts, NOW).is_ok(), "nobody restricts");
+    let (mut question, facts) = allowed();
+    question.covered = None;
+    for (asked, allowed) in [
+        (vec![], true),
+        (vec!["octocat/hello"], true),
+        (vec!["octocat/hello", "drafts/*"], true),
+        (vec!["octocat/hello", "drafts"], false),
+        (vec!["**"], false),
+    ] {
+        question.resources = asked.iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(decide(&question, &facts, NOW).is_ok(), allowed, "{asked:?}");
+    }
 }
 
 #[test]
@@ -238,7 +294,12 @@ fn widen(question: &mut Question, facts: &mut Facts, by: &Widening, spared: &Den
             grant.actions.extend(by.patterns.iter().map(|text| text.parse().unwrap()));
         }
     }
-    if !matches!(spared, Denial::ActionNotInToken { .. }) {
+    let of_resources = spared.code() == "resource-refused";
+    if !of_resources && by.fewer_asked {
+        question.resources.clear();
+        facts.grant.iter_mut().for_each(|grant| grant.resources.clear());
+    }
+    if !of_resources && !matches!(spared, Denial::ActionNotInToken { .. }) {
         match &mut question.covered {
             _ if by.no_token => question.covered = None,
             Some(covered) => covered.extend(by.covered.iter().map(|text| text.parse().unwrap())),

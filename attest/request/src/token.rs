@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::jwk::Jwk;
-use crate::name::{Aan, ActionName, Slug, SpiffeId};
+use crate::name::{Aan, ActionName, ResourcePattern, Slug, SpiffeId};
 use crate::{Code, Refusal};
 
 pub use assemble::{assemble, scope_text, signing_input};
@@ -50,8 +50,9 @@ pub struct AuthorizationDetail {
     pub locations: Vec<String>,
     pub actions: Vec<ActionName>,
     pub identifier: Slug,
+    /// What inside the tool may be touched; everything where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<Vec<String>>,
+    pub resources: Option<Vec<ResourcePattern>>,
 }
 
 impl AuthorizationDetail {
@@ -59,6 +60,13 @@ impl AuthorizationDetail {
 
     pub fn new(tool: Slug, resource: String, actions: Vec<ActionName>) -> Self {
         Self { kind: Self::TYPE.to_owned(), locations: vec![resource], actions, identifier: tool, resources: None }
+    }
+
+    /// For what one of these patterns covers; no patterns leave it as it is.
+    #[must_use]
+    pub fn only(self, resources: Vec<ResourcePattern>) -> Self {
+        let resources = Some(resources).filter(|resources| !resources.is_empty());
+        Self { resources, ..self }
     }
 }
 

@@ -108,7 +108,11 @@ impl Agent {
 
     /// A token for these actions of a tool: one from memory, or a new one.
     pub async fn token(&self, tool: &Slug, actions: &[ActionName]) -> Result<Arc<Token>, ClientError> {
-        let wanted = Wanted::new(tool, actions);
+        self.token_for(Wanted::new(tool, actions)).await
+    }
+
+    /// The same, for what `wanted` says.
+    pub async fn token_for(&self, wanted: Wanted) -> Result<Arc<Token>, ClientError> {
         if let Some(token) = self.tokens.find(&wanted, unix_now()) {
             return Ok(token);
         }
@@ -116,7 +120,7 @@ impl Agent {
             return Err(ClientError::MasterKeyMissing);
         };
         let headers = token::headers(self.file.agent, master_key)?;
-        let form = wanted.form(&self.resource(tool));
+        let form = wanted.form(&self.resource(&wanted.tool));
         let now = unix_now();
         let transport = self.transport().await?;
         let reply = transport.send(Method::POST, "/oauth2/token", headers, form).await?;

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
-use tgp_request::name::{ActionName, Slug};
+use serde_json::json;
+use tgp_request::name::{ActionName, ResourcePattern, Slug};
+use tgp_request::token::AuthorizationDetail;
 use uuid::Uuid;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -56,21 +58,43 @@ impl TokenReply {
 
 /// What is asked for: one tool, one action or several.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Wanted {
-    pub tool: Slug,
-    pub actions: Vec<ActionName>,
+pub struct Wanted {
+    pub(crate) tool: Slug,
+    actions: Vec<ActionName>,
+    resources: Vec<ResourcePattern>,
 }
 
 impl Wanted {
-    pub(crate) fn new(tool: &Slug, actions: &[ActionName]) -> Self {
+    /// These actions, on all that the agent may touch there.
+    pub fn new(tool: &Slug, actions: &[ActionName]) -> Self {
         let mut actions = actions.to_vec();
         actions.sort();
         actions.dedup();
-        Self { tool: tool.clone(), actions }
+        Self { tool: tool.clone(), actions, resources: Vec::new() }
     }
 
-    /// The form of RFC 6749 §4.4.2 with RFC 8707's `resource`.
+    /// On these resources only.
+    #[must_use]
+    pub fn on(mut self, resources: &[ResourcePattern]) -> Self {
+        self.resources = resources.to_vec();
+        self.resources.sort();
+        self.resources.dedup();
+        self
+    }
+
+    /// The form of RFC 6749 §4.4.2 with RFC 8707's `resource`, or with RFC 9396's details where only these can say it.
     pub(crate) fn form(&self, resource: &str) -> Bytes {
+        if !self.resources.is_empty() {
+            let details = json!([{
+                "type": AuthorizationDetail::TYPE,
+                "identifier": self.tool,
+                "locations": [resource],
+                "actions": self.actions,
+                "resources": self.resources,
+            }]);
+            let details = form_encode(&details.to_string());
+            return format!("grant_type=client_credentials&authorization_details={details}").into();
+        }
         let scopes: Vec<String> = self.actions.iter().map(|action| format!("{}:{action}", self.tool)).collect();
         let (scope, resource) = (form_encode(&scopes.join(" ")), form_encode(resource));
         format!("grant_type=client_credentials&scope={scope}&resource={resource}").into()

@@ -30,14 +30,26 @@ impl OperatorRoutes {
         let dek = self.dek(order.tenant, "record").await?;
         let set = || SetGrant { statement: StatementText::of(&statement), dek };
         let SealedGrant { record, facts } = gateway.vault.call(order.tenant, set).await?;
-        let GrantFacts { grant, version, tenant, agent, tool, resource, actions, not_before, not_after, granter: _ } =
-            facts;
+        let GrantFacts {
+            grant,
+            version,
+            tenant,
+            agent,
+            tool,
+            resource,
+            actions,
+            resources,
+            not_before,
+            not_after,
+            granter: _,
+        } = facts;
         let row = NewGrant {
             id: grant,
             agent,
             tool,
             resource,
             actions,
+            resources,
             not_before,
             not_after,
             statement_version: version,
@@ -117,6 +129,7 @@ impl OperatorRoutes {
             "tool": grant.tool,
             "resource": grant.resource,
             "actions": grant.actions,
+            "resources": grant.resources,
             "not_before": grant.not_before,
             "not_after": grant.not_after,
             "version": grant.statement_version,

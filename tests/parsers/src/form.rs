@@ -19,9 +19,10 @@ pub fn check(data: &[u8]) -> bool {
 
 fn body(data: &[u8]) -> bool {
     let Ok(asked) = Asked::parse(data, CLIENT) else { return false };
-    let Asked { tool, resource, actions, way } = &asked;
+    let Asked { tool, resource, actions, resources, way } = &asked;
     assert!((1..=64).contains(&actions.len()));
     assert!((1..actions.len()).all(|at| !actions[..at].contains(&actions[at])), "each action once");
+    assert!(resources.len() <= 16 && (*way == Way::Details || resources.is_empty()));
     let again = match (way, resource) {
         (Way::Scope, Some(resource)) => {
             let scopes: Vec<String> = actions.iter().map(|action| format!("{tool}:{action}")).collect();
@@ -30,8 +31,9 @@ fn body(data: &[u8]) -> bool {
         (Way::Scope, None) => panic!("scope goes with resource"),
         (Way::Details, _) => {
             let locations = resource.as_ref().map(|it| vec![it]);
+            let patterns = (!resources.is_empty()).then_some(resources);
             let detail = serde_json::json!([{
-                "type": "tgp_tool", "identifier": tool, "actions": actions, "locations": locations,
+                "type": "tgp_tool", "identifier": tool, "actions": actions, "locations": locations, "resources": patterns,
             }]);
             format!("authorization_details={}", encode(&detail.to_string()))
         }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{AuthorizationDetail, Claims, MAX_LIFETIME, MAX_TOKEN_LENGTH, TokenError, TokenKeys};
 use crate::b64;
 use crate::jwk::IdentityKey;
-use crate::name::{ActionName, Kind, Scope, Slug};
+use crate::name::{ActionName, Kind, MAX_PATTERNS, Resource, ResourcePattern, Scope, Slug, covered};
 
 /// A genuine token. It was inside its time when it was verified; [`check_time`](Self::check_time)
 /// says whether it still is. Whether it was revoked only the issuer knows.
@@ -103,6 +103,16 @@ impl VerifiedToken {
         self.actions().contains(action)
     }
 
+    /// The patterns over what may be touched inside the tool; none restrict nothing.
+    pub fn resources(&self) -> &[ResourcePattern] {
+        self.detail().resources.as_deref().unwrap_or_default()
+    }
+
+    /// Whether a request that touches this may be made: `None` where the tool's manifest names no resource.
+    pub fn covers_resource(&self, touched: Option<&Resource>) -> bool {
+        covered(self.resources(), touched)
+    }
+
     /// The key of `cnf.jwk`, which signs the requests that this token goes with.
     pub fn key(&self) -> &IdentityKey {
         &self.key
@@ -153,7 +163,7 @@ fn check_claims(claims: &Claims, issuer: &str) -> Result<(Uuid, IdentityKey), To
 }
 
 fn check_detail(detail: &AuthorizationDetail, aud: &str, scope: &str) -> Result<(), TokenError> {
-    let AuthorizationDetail { kind, locations, actions, identifier, resources: _ } = detail;
+    let AuthorizationDetail { kind, locations, actions, identifier, resources } = detail;
     if kind != AuthorizationDetail::TYPE {
         return Err(TokenError::Claims("its authorization detail is of another type"));
     }
@@ -162,6 +172,9 @@ fn check_detail(detail: &AuthorizationDetail, aud: &str, scope: &str) -> Result<
     }
     if actions.is_empty() {
         return Err(TokenError::Claims("its authorization detail has no action"));
+    }
+    if resources.as_ref().is_some_and(|patterns| !(1..=MAX_PATTERNS).contains(&patterns.len())) {
+        return Err(TokenError::Claims("its authorization detail has no or too many resources"));
     }
     // Both say what is allowed, so they must say the same.
     let mut count = 0;

@@ -77,6 +77,7 @@ fn calls(seeds: &mut Seeds) {
         tool: "mail".into(),
         resource: "https://gw.tgp.example/t/mail".into(),
         actions: vec!["send".into()],
+        resources: vec!["octocat/*".into()],
         lifetime_s: 300,
     };
     let (agent_record, credential_record) = records();
@@ -141,6 +142,7 @@ fn replies(seeds: &mut Seeds) {
         tool: "mail".into(),
         resource: "https://a".into(),
         actions: vec!["mail.*".into()],
+        resources: vec!["octocat/*".into()],
         not_before: 0,
         not_after: 10,
         granter: ID,
@@ -174,7 +176,7 @@ fn replies(seeds: &mut Seeds) {
         token_starts: 1,
     };
     let sealed = SealedCredential { record: vec![1; 40], tenant: ID, tool: "mail".into(), version: 1, origins: vec![] };
-    let minted = Minted { token: WireSecret::from("a.b.c".to_owned()), jti: ID, iat: 1, exp: 301 };
+    let minted = Minted { token: WireSecret::from("a.b.c".to_owned()), jti: ID, iat: 1, exp: 301, resources: vec![] };
     let ok = Status::Ok as u8;
     for octets in [
         message(Op::Describe, ok, &description()),

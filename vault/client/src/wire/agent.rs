@@ -128,6 +128,8 @@ pub struct MintToken {
     pub resource: String,
     /// Each must match one of the grant's patterns.
     pub actions: Vec<String>,
+    /// Patterns over what is touched inside the tool; each must lie within one of the grant's. None: the grant's own.
+    pub resources: Vec<String>,
     /// 1 to 900; cut at the grant's end.
     pub lifetime_s: u32,
 }
@@ -156,6 +158,8 @@ pub struct Minted {
     pub iat: i64,
     /// Unix seconds.
     pub exp: i64,
+    /// The patterns that it carries, asked for or the grant's.
+    pub resources: Vec<String>,
 }
 
 /// Draws a tool's credential for one signed request.

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use tgp_authority::Method;
 use tgp_request::MasterKey;
 use tgp_request::jwk::IdentityKey;
-use tgp_request::name::{ActionName, Slug, SpiffeId};
+use tgp_request::name::{ActionName, MAX_PATTERNS, ResourcePattern, Slug, SpiffeId, all_within};
 use tgp_request::token::{
     AuthorizationDetail, Claims, Confirmation, MAX_LIFETIME, MAX_TOKEN_LENGTH, assemble, scope_text, signing_input,
 };
@@ -26,7 +26,7 @@ use crate::vault::Worker;
 const MAX_ACTIONS: usize = 32;
 
 pub(super) fn mint_token(worker: &mut Worker<'_>, call: MintToken, now: i64) -> Result<Minted, Failure> {
-    let MintToken { agent_record, grant_record, proof, tool, resource, actions, lifetime_s } = call;
+    let MintToken { agent_record, grant_record, proof, tool, resource, actions, resources, lifetime_s } = call;
     let lifetime = i64::from(lifetime_s);
     if !(1..=MAX_LIFETIME).contains(&lifetime) {
         let text = format!("a token lives 1 to {MAX_LIFETIME} s");
@@ -37,6 +37,7 @@ pub(super) fn mint_token(worker: &mut Worker<'_>, call: MintToken, now: i64) -> 
     check_proof(worker, &agent, &proof)?;
     let grant: GrantRecord = worker.vault.open_record(&grant_record)?;
     let (tool, actions) = within_grant(&agent, &grant, (&tool, &resource, &actions), now)?;
+    let resources = patterns_within(&resources, &grant.resources)?;
 
     let in_force = worker.vault.state.current();
     let roster = in_force.roster.doc();
@@ -54,7 +55,7 @@ pub(super) fn mint_token(worker: &mut Worker<'_>, call: MintToken, now: i64) -> 
         exp,
         jti,
         scope: scope_text(&tool, &actions),
-        authorization_details: vec![AuthorizationDetail::new(tool, resource, actions)],
+        authorization_details: vec![AuthorizationDetail::new(tool, resource, actions).only(resources.clone())],
         cnf: Confirmation { jwk: identity.to_cnf_jwk() },
         aan: agent.aan,
     };
@@ -69,7 +70,8 @@ pub(super) fn mint_token(worker: &mut Worker<'_>, call: MintToken, now: i64) -> 
             "the token would be longer than 8 KiB; ask for fewer actions",
         ));
     }
-    Ok(Minted { token: WireSecret::from(token), jti, iat: now, exp })
+    let resources = resources.iter().map(ToString::to_string).collect();
+    Ok(Minted { token: WireSecret::from(token), jti, iat: now, exp, resources })
 }
 
 /// What `master-root` makes an agent's master key from.
@@ -115,6 +117,23 @@ pub(super) fn method_text(method: Method) -> &'static str {
         Method::PrivateKeyJwt => "private_key_jwt",
         _ => "unknown",
     }
+}
+
+/// The patterns of the token: those that were asked for, each within one of those that are `allowed`; or these.
+fn patterns_within(asked: &[String], allowed: &[ResourcePattern]) -> Result<Vec<ResourcePattern>, Failure> {
+    if asked.is_empty() {
+        return Ok(allowed.to_vec());
+    }
+    if asked.len() > MAX_PATTERNS {
+        return Err(Failure::refused(RefusalCode::OutOfRange, format!("at most {MAX_PATTERNS} resource patterns")));
+    }
+    let refused = |detail: String| Failure::refused(RefusalCode::ResourceRefused, detail);
+    let patterns: Result<Vec<ResourcePattern>, _> = asked.iter().map(|text| text.parse()).collect();
+    let patterns = patterns.map_err(|error| refused(error.to_string()))?;
+    if !all_within(&patterns, allowed) {
+        return Err(refused("the resource patterns reach beyond the grant's".to_owned()));
+    }
+    Ok(patterns)
 }
 
 fn within_grant(

@@ -162,6 +162,7 @@ pub fn grant(at: &Deployment, agent: Uuid, tool: &str) -> Grant {
         tool: tool.parse().unwrap(),
         resource: resource(tool),
         actions: vec!["mail.*".parse().unwrap()],
+        resources: vec![],
         not_before: at.now() - 10,
         not_after: at.now() + 3600,
     }
@@ -227,6 +228,7 @@ impl Working {
             tool: "mail".into(),
             resource: resource("mail"),
             actions: vec!["mail.send".into()],
+            resources: vec![],
             lifetime_s: 300,
         }
     }
