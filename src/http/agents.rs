@@ -20,9 +20,9 @@ use super::metrics::Metrics;
 use super::problem;
 use crate::admission::{Entry, Kind};
 use crate::gateway::Gateway;
-use crate::issue::basic::Presented;
+use crate::issue::client::Presented;
 use crate::issue::enrol::{self, Signed};
-use crate::issue::form::{Asked, Way};
+use crate::issue::form::{Asked, Form, Way};
 use crate::issue::{self, OauthError, OauthRefusal};
 use crate::proxy::call::{self, Call, known_agent, read_body};
 use crate::refusal::{Advice, Code, Refusal};
@@ -137,7 +137,9 @@ impl AgentRoutes {
             "jwks_uri": format!("{issuer}/oauth2/jwks"),
             "grant_types_supported": ["client_credentials"],
             "response_types_supported": [],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": ["ES256K"],
+            // RFC 8705 §3: every token is bound, by `cnf.jwk`; §2's methods are not ours, so nothing says mTLS here.
             "authorization_details_types_supported": ["tgp_tool"],
         });
         cached(answer_json(StatusCode::OK, &metadata))
@@ -183,20 +185,21 @@ impl AgentRoutes {
             method: Some(parts.method.to_string()),
             ..Entry::new(request_id, Kind::Token, agent.tenant)
         };
-        // Until the vault has checked the master key, only the certificate speaks for the agent.
+        // Until the vault has checked what it shows, only the certificate speaks for the agent.
         let row = |refusal: Refusal| (Denied::early(&entry, refusal), None);
-        let presented = Presented::parse(&parts.headers).map_err(row)?;
-        if presented.agent != agent.id {
-            let detail = "the certificate and the client credentials name different agents";
-            return Err(row(Refusal::new(Code::CertificateMismatch, detail)));
-        }
+        let named = |OauthRefusal { error, refusal }| (Denied::early(&entry, refusal), Some(error));
         let form =
             read_body(&parts.headers, body, BODY_LIMIT, gateway.config.limits.body_timeout).await.map_err(row)?;
         if !is_kind(&parts, "application/x-www-form-urlencoded") {
             return Err(row(Refusal::new(Code::RequestMalformed, "send application/x-www-form-urlencoded")));
         }
-        let asked = Asked::parse(&form, &agent.id.to_string())
-            .map_err(|OauthRefusal { error, refusal }| (Denied::early(&entry, refusal), Some(error)))?;
+        let mut form = Form::parse(&form).map_err(named)?;
+        let presented = Presented::of(gateway, &parts.headers, &mut form, &agent).map_err(named)?;
+        if presented.agent != agent.id {
+            let detail = "the certificate and the client credentials name different agents";
+            return Err(row(Refusal::new(Code::CertificateMismatch, detail)));
+        }
+        let asked = Asked::parse(form, &agent.id.to_string()).map_err(named)?;
         *way = Some(asked.way);
         let entry = Entry {
             tool: Some(asked.tool.to_string()),

@@ -30,24 +30,23 @@ pub struct Asked {
     pub way: Way,
 }
 
-/// One request's parameters, each at most once.
+/// One request's parameters, each at most once. What is left out and what is empty are alike.
 #[derive(Default)]
-struct Form {
+pub struct Form {
     grant_type: Option<String>,
     scope: Option<String>,
     resource: Option<String>,
     details: Option<String>,
     client_id: Option<String>,
-    other_credentials: bool,
+    /// Whether there is a `client_secret`, which nobody may send.
+    pub client_secret: bool,
+    pub assertion: Option<String>,
+    pub assertion_type: Option<String>,
 }
 
 impl Asked {
     /// `client` is the agent that authenticated, for a `client_id` that says the same again.
-    pub fn parse(body: &[u8], client: &str) -> Result<Self, OauthRefusal> {
-        let form = Form::parse(body)?;
-        if form.other_credentials {
-            return Err(invalid("authenticate by the authorization header alone"));
-        }
+    pub fn parse(form: Form, client: &str) -> Result<Self, OauthRefusal> {
         match form.grant_type.as_deref() {
             Some("client_credentials") => {}
             Some(_) => return Err(OauthRefusal::unsupported_grant_type()),
@@ -142,7 +141,7 @@ fn distinct<T: PartialEq>(named: Vec<T>) -> Option<Vec<T>> {
 }
 
 impl Form {
-    fn parse(body: &[u8]) -> Result<Self, OauthRefusal> {
+    pub fn parse(body: &[u8]) -> Result<Self, OauthRefusal> {
         let text = std::str::from_utf8(body).map_err(|_| invalid("the body is not a form"))?;
         let mut form = Self::default();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -154,8 +153,10 @@ impl Form {
                 "resource" => &mut form.resource,
                 "authorization_details" => &mut form.details,
                 "client_id" => &mut form.client_id,
-                "client_secret" | "client_assertion" | "client_assertion_type" => {
-                    form.other_credentials = true;
+                "client_assertion" => &mut form.assertion,
+                "client_assertion_type" => &mut form.assertion_type,
+                "client_secret" => {
+                    form.client_secret = true;
                     continue;
                 }
                 // RFC 6749 §3.2: unknown parameters are ignored.
@@ -213,7 +214,7 @@ mod tests {
     const CLIENT: &str = "0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d";
 
     fn parse(body: &str) -> Result<Asked, OauthRefusal> {
-        Asked::parse(body.as_bytes(), CLIENT)
+        Asked::parse(Form::parse(body.as_bytes())?, CLIENT)
     }
 
     fn error(body: &str) -> OauthError {
@@ -248,7 +249,7 @@ mod tests {
         assert_eq!(error(&format!("{grant}&scope=mail:a+crm:b&resource=x")), OauthError::InvalidScope);
         assert_eq!(error(&format!("{grant}&scope=a:b&resource=x&resource=y")), OauthError::InvalidTarget);
         assert_eq!(error(&format!("{grant}&scope=a:b&scope=a:c&resource=x")), OauthError::InvalidRequest);
-        assert_eq!(error(&format!("{grant}&scope=a:b&resource=x&client_secret=s")), OauthError::InvalidRequest);
+        assert_eq!(error(&format!("{grant}&client_assertion=a&client_assertion=b")), OauthError::InvalidRequest);
         assert_eq!(error(&format!("{grant}&scope=a:b&resource=x&client_id=other")), OauthError::InvalidRequest);
         assert_eq!(error(&format!("{grant}&scope=a:b&authorization_details=%5B%5D")), OauthError::InvalidRequest);
         for details in [

@@ -4,6 +4,7 @@
 //! row shows. The `minted_unrecorded` counter says how many, or the vault's counters would not reconcile.
 
 pub mod basic;
+pub mod client;
 pub mod enrol;
 pub mod form;
 mod oauth;
@@ -15,9 +16,9 @@ use serde_json::{Value, json};
 use tgp_policy::{Denial, Permit};
 use tgp_request::token::AuthorizationDetail;
 use tgp_vault_client::CallError;
-use tgp_vault_client::wire::{MintToken, Minted, Proof, RefusalCode, WireSecret};
+use tgp_vault_client::wire::{MintToken, Minted, RefusalCode, WireSecret};
 
-use self::basic::Presented;
+use self::client::Presented;
 use self::form::Asked;
 pub use self::oauth::{OauthError, OauthRefusal};
 use crate::admission::{AdmissionError, Entry, Recorded, Unrecorded};
@@ -95,18 +96,24 @@ pub async fn token(
 
         let (token, unrecorded) = match mint(gateway, &agent, grant, &permit, &presented, asked).await {
             Ok(minted) => minted,
-            // The master key did not hold, or the vault did not come to it.
-            Err(refusal) if matches!(refusal.code, Code::CodeInvalid | Code::GrantMissing) => {
+            // What the agent showed did not hold, or the vault did not come to it.
+            Err(refusal)
+                if matches!(
+                    refusal.code,
+                    Code::CodeInvalid | Code::GrantMissing | Code::SignatureReplayed | Code::SignatureExpired
+                ) =>
+            {
                 return Err(Denied::early(&entry, refusal));
             }
             Err(refusal) => return Err(Denied::row(&entry, refusal)),
         };
         entry.jti = Some(token);
-        match gateway.admission.issue(permit, unrecorded, entry.clone(), None).await {
+        match gateway.admission.issue(permit, unrecorded, entry.clone(), presented.spend()).await {
             Ok(recorded) => return Ok(recorded),
             Err(error) => {
                 MINTED_UNRECORDED.fetch_add(1, Ordering::Relaxed);
-                if !matches!(error, AdmissionError::Stale) {
+                // The vault has spent an assertion with what it signed: it must be made anew.
+                if !matches!(error, AdmissionError::Stale) || presented.spend().is_some() {
                     return Err(not_admitted(error));
                 }
                 gateway.cache.forget(agent.id, asked.tool.as_str());
@@ -132,7 +139,7 @@ async fn denied(
     let call = || MintToken {
         agent_record: record.to_vec(),
         grant_record: Vec::new(),
-        proof: Proof::MasterKey(WireSecret::new(presented.master_key.as_bytes().to_vec())),
+        proof: presented.proof(),
         tool: asked.tool.to_string(),
         resource: String::new(),
         actions: Vec::new(),
@@ -190,7 +197,7 @@ async fn mint(
     let call = || MintToken {
         agent_record: record.to_vec(),
         grant_record: grant.record.clone(),
-        proof: Proof::MasterKey(WireSecret::new(presented.master_key.as_bytes().to_vec())),
+        proof: presented.proof(),
         tool: permit.tool().to_string(),
         resource: permit.resource().to_owned(),
         actions: actions.clone(),
@@ -218,6 +225,7 @@ fn refused(error: VaultError) -> Refusal {
             RefusalCode::MasterKeyInvalid => {
                 return Refusal::new(Code::CodeInvalid, "the master key is not this agent's current one");
             }
+            RefusalCode::AssertionInvalid => return Refusal::new(Code::CodeInvalid, refused.detail.clone()),
             // The vault knows a newer statement than the store, or that it was withdrawn.
             RefusalCode::RecordStale => {
                 return Refusal::new(

@@ -52,6 +52,12 @@ impl OauthRefusal {
         Self { error: OauthError::InvalidClient, refusal }
     }
 
+    /// Of a client that shows nothing good; what cannot be read at all is no client's fault but the request's.
+    pub fn of_client(refusal: Refusal) -> Self {
+        let error = Self::name(refusal.code, None);
+        Self { error, refusal }
+    }
+
     pub fn invalid_scope(refusal: Refusal) -> Self {
         Self { error: OauthError::InvalidScope, refusal }
     }
@@ -73,7 +79,13 @@ impl OauthRefusal {
     pub fn name(code: Code, way: Option<Way>) -> OauthError {
         match (code, way) {
             (
-                Code::CertificateRequired | Code::CertificateInvalid | Code::CertificateMismatch | Code::CodeInvalid,
+                Code::CertificateRequired
+                | Code::CertificateInvalid
+                | Code::CertificateMismatch
+                | Code::CodeInvalid
+                // RFC 7523 §3.2: an assertion that was seen or made too long ago authenticates nobody.
+                | Code::SignatureReplayed
+                | Code::SignatureExpired,
                 _,
             ) => OauthError::InvalidClient,
             (Code::AgentFrozen | Code::AgentRetired, _) => OauthError::UnauthorizedClient,

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
-use tgp::issue::basic::Presented;
-use tgp::issue::form::{Asked, Way, decode};
+use tgp::issue::basic::Basic;
+use tgp::issue::form::{Asked, Form, Way, decode};
 use tgp_request::MasterKey;
 
 const CLIENT: &str = "0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d";
@@ -18,7 +18,8 @@ pub fn check(data: &[u8]) -> bool {
 }
 
 fn body(data: &[u8]) -> bool {
-    let Ok(asked) = Asked::parse(data, CLIENT) else { return false };
+    let parse = |body: &[u8]| Asked::parse(Form::parse(body)?, CLIENT);
+    let Ok(asked) = parse(data) else { return false };
     let Asked { tool, resource, actions, resources, way } = &asked;
     assert!((1..=64).contains(&actions.len()));
     assert!((1..actions.len()).all(|at| !actions[..at].contains(&actions[at])), "each action once");
@@ -39,24 +40,25 @@ fn body(data: &[u8]) -> bool {
         }
     };
     let again = format!("grant_type=client_credentials&client_id={CLIENT}&{again}");
-    assert_eq!(Asked::parse(again.as_bytes(), CLIENT).expect("our own spelling"), asked);
+    assert_eq!(parse(again.as_bytes()).expect("our own spelling"), asked);
     // RFC 6749 §3.1: a parameter is sent once.
     let twice = [data, b"&grant_type=client_credentials"].concat();
-    assert!(Asked::parse(&twice, CLIENT).is_err());
+    assert!(parse(&twice).is_err());
     true
 }
 
 fn basic(value: &[u8]) -> bool {
     let Ok(value) = HeaderValue::from_bytes(value) else { return false };
-    let Ok(shown) = Presented::parse(&HeaderMap::from_iter([(http::header::AUTHORIZATION, value)])) else {
+    let Ok(shown) = Basic::parse(&HeaderMap::from_iter([(http::header::AUTHORIZATION, value)])) else {
         return false;
     };
+    let shown = shown.expect("the field is there");
     let key = MasterKey::parse(&shown.master_key).expect("it was read as one");
     assert_eq!(key.agent, shown.agent);
     let pair = format!("{}:{}", encode(&shown.agent.to_string()), encode(&shown.master_key));
     let field = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).unwrap();
-    let again = Presented::parse(&HeaderMap::from_iter([(http::header::AUTHORIZATION, field)]));
-    let again = again.expect("our own spelling");
+    let again = Basic::parse(&HeaderMap::from_iter([(http::header::AUTHORIZATION, field)]));
+    let again = again.expect("our own spelling").expect("the field is there");
     assert_eq!((again.agent, &again.master_key), (shown.agent, &shown.master_key));
     true
 }

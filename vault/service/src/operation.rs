@@ -9,6 +9,7 @@ mod envelope;
 mod grant;
 mod inventory;
 mod mint;
+mod proof;
 mod release;
 mod renew;
 mod revoke;

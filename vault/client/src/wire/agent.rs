@@ -145,6 +145,8 @@ impl Call for MintToken {
 pub enum Proof {
     /// `tgpmk_…` as presented; recomputed in the token and compared in constant time.
     MasterKey(WireSecret),
+    /// A `private_key_jwt` as presented; signed by the record's identity key, inside its time, spent with the token.
+    Assertion(WireSecret),
 }
 
 /// A signed token, not yet recorded by anyone.

@@ -61,6 +61,8 @@ codes! {
     CodeExpired = "code-expired",
     /// The master key is not this agent's current one.
     MasterKeyInvalid = "master-key-invalid",
+    /// The assertion is not the agent's, not now, or not a method that its record allows.
+    AssertionInvalid = "assertion-invalid",
 
     /// The frame's body is not the operation's message.
     Malformed = "malformed",

@@ -4,20 +4,15 @@
 //! caller chooses a tool, its resource and actions, and only among those that the grant names.
 
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-use tgp_authority::Method;
-use tgp_request::MasterKey;
-use tgp_request::jwk::IdentityKey;
 use tgp_request::name::{ActionName, MAX_PATTERNS, ResourcePattern, Slug, SpiffeId, all_within};
 use tgp_request::token::{
     AuthorizationDetail, Claims, Confirmation, MAX_LIFETIME, MAX_TOKEN_LENGTH, assemble, scope_text, signing_input,
 };
 use tgp_token::KeyOps;
-use tgp_vault_client::wire::{MintToken, Minted, Proof, RefusalCode, WireSecret};
+use tgp_vault_client::wire::{MintToken, Minted, RefusalCode, WireSecret};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
-use crate::envelope::length_prefixed;
+use super::proof;
 use crate::failure::Failure;
 use crate::record::{AgentRecord, GrantRecord};
 use crate::vault::Worker;
@@ -34,15 +29,13 @@ pub(super) fn mint_token(worker: &mut Worker<'_>, call: MintToken, now: i64) -> 
     }
     let agent: AgentRecord = worker.vault.open_record(&agent_record)?;
     // Before the grant: who has not proven himself learns nothing of grants.
-    check_proof(worker, &agent, &proof)?;
+    let proven = proof::check(worker, &agent, &proof, now)?;
     let grant: GrantRecord = worker.vault.open_record(&grant_record)?;
     let (tool, actions) = within_grant(&agent, &grant, (&tool, &resource, &actions), now)?;
     let resources = patterns_within(&resources, &grant.resources)?;
 
     let in_force = worker.vault.state.current();
     let roster = in_force.roster.doc();
-    let identity = IdentityKey::from_sec1(&agent.identity_key)
-        .map_err(|e| Failure::refused(RefusalCode::RecordInvalid, e.to_string()))?;
     let jti = Uuid::new_v4();
     let exp = now.saturating_add(lifetime).min(grant.not_after);
     let claims = Claims {
@@ -56,9 +49,10 @@ pub(super) fn mint_token(worker: &mut Worker<'_>, call: MintToken, now: i64) -> 
         jti,
         scope: scope_text(&tool, &actions),
         authorization_details: vec![AuthorizationDetail::new(tool, resource, actions).only(resources.clone())],
-        cnf: Confirmation { jwk: identity.to_cnf_jwk() },
+        cnf: Confirmation { jwk: proof::identity(&agent)?.to_cnf_jwk() },
         aan: agent.aan,
     };
+    proven.spend(worker, now)?;
     let input = signing_input(&worker.vault.keys.token_kid, &claims);
     let digest = Sha256::digest(input.as_bytes()).into();
     let key = &worker.vault.keys.token_signing;
@@ -72,51 +66,6 @@ pub(super) fn mint_token(worker: &mut Worker<'_>, call: MintToken, now: i64) -> 
     }
     let resources = resources.iter().map(ToString::to_string).collect();
     Ok(Minted { token: WireSecret::from(token), jti, iat: now, exp, resources })
-}
-
-/// What `master-root` makes an agent's master key from.
-pub(super) fn master_key_input(agent: Uuid, root_version: u32, generation: u32) -> Vec<u8> {
-    let mut input = Vec::with_capacity(64);
-    for part in [b"tgp master key".as_slice(), agent.as_bytes(), &root_version.to_be_bytes(), &generation.to_be_bytes()]
-    {
-        length_prefixed(&mut input, part);
-    }
-    input
-}
-
-fn check_proof(worker: &mut Worker<'_>, agent: &AgentRecord, proof: &Proof) -> Result<(), Failure> {
-    // One text for all of it: a guesser learns nothing from the way a key is wrong.
-    let refused = || Failure::refused(RefusalCode::MasterKeyInvalid, "this is not the agent's current master key");
-    let Proof::MasterKey(text) = proof else {
-        return Err(refused());
-    };
-    let allowed = method_text(Method::ClientSecretBasic);
-    if !agent.methods.iter().any(|method| method == allowed) {
-        return Err(Failure::refused(
-            RefusalCode::MasterKeyInvalid,
-            "the agent's record does not allow the master key",
-        ));
-    }
-    let text = text.expose_text().ok_or_else(refused)?;
-    let key = MasterKey::parse(text).map_err(|_| refused())?;
-    let current =
-        key.agent == agent.agent && key.root_version == agent.root_version && key.generation == agent.generation;
-    if !current {
-        return Err(refused());
-    }
-    let root = worker.vault.keys.master_root(agent.root_version).ok_or_else(refused)?;
-    let input = master_key_input(agent.agent, agent.root_version, agent.generation);
-    let expected = Zeroizing::new(worker.session.hmac(root, &input)?);
-    if bool::from(expected.ct_eq(key.expose_mac())) { Ok(()) } else { Err(refused()) }
-}
-
-/// RFC 8414's name of a method.
-pub(super) fn method_text(method: Method) -> &'static str {
-    match method {
-        Method::ClientSecretBasic => "client_secret_basic",
-        Method::PrivateKeyJwt => "private_key_jwt",
-        _ => "unknown",
-    }
 }
 
 /// The patterns of the token: those that were asked for, each within one of those that are `allowed`; or these.
