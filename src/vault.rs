@@ -108,6 +108,7 @@ fn refused_by_vault(refused: VaultRefusal) -> Refusal {
         | RefusalCode::TokenInvalid
         | RefusalCode::ScopeInsufficient
         | RefusalCode::ResourceRefused
+        | RefusalCode::DelegationRefused
         | RefusalCode::GrantMissing
         | RefusalCode::CodeInvalid
         | RefusalCode::CodeUsed

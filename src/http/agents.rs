@@ -22,7 +22,8 @@ use crate::admission::{Entry, Kind};
 use crate::gateway::Gateway;
 use crate::issue::client::Presented;
 use crate::issue::enrol::{self, Signed};
-use crate::issue::form::{Asked, Form, Way};
+use crate::issue::exchange::HandedOver;
+use crate::issue::form::{ACCESS_TOKEN, Asked, Form, GrantType, Way};
 use crate::issue::{self, OauthError, OauthRefusal};
 use crate::proxy::call::{self, Call, known_agent, read_body};
 use crate::refusal::{Advice, Code, Refusal};
@@ -135,11 +136,10 @@ impl AgentRoutes {
             "issuer": issuer.as_str(),
             "token_endpoint": format!("{issuer}/oauth2/token"),
             "jwks_uri": format!("{issuer}/oauth2/jwks"),
-            "grant_types_supported": ["client_credentials"],
+            "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"],
             "response_types_supported": [],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
             "token_endpoint_auth_signing_alg_values_supported": ["ES256K"],
-            // RFC 8705 §3: every token is bound, by `cnf.jwk`; §2's methods are not ours, so nothing says mTLS here.
             "authorization_details_types_supported": ["tgp_tool"],
         });
         cached(answer_json(StatusCode::OK, &metadata))
@@ -199,20 +199,28 @@ impl AgentRoutes {
             let detail = "the certificate and the client credentials name different agents";
             return Err(row(Refusal::new(Code::CertificateMismatch, detail)));
         }
-        let asked = Asked::parse(form, &agent.id.to_string()).map_err(named)?;
+        let (asked, handed) = match form.grant_type(agent.id).map_err(named)? {
+            GrantType::ClientCredentials => (Asked::parse(form).map_err(named)?, None),
+            GrantType::TokenExchange => {
+                let (handed, asked) = HandedOver::of(gateway, form, agent.id).map_err(named)?;
+                (asked, Some(handed))
+            }
+        };
         *way = Some(asked.way);
         let entry = Entry {
             tool: Some(asked.tool.to_string()),
             action: Some(asked.actions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
             ..entry
         };
-        let token = issue::token(gateway, agent, presented, &asked, entry).await.map_err(plain)?.into_inner();
+        let request = issue::Request { presented, asked, handed };
+        let token = issue::token(gateway, agent, &request, entry).await.map_err(plain)?.into_inner();
         let reply = TokenReply {
             access_token: token.expose_text(),
             token_type: "Bearer",
             expires_in: token.expires_in,
             scope: &token.scope,
-            authorization_details: (asked.way == Way::Details).then(|| token.details()),
+            issued_token_type: request.handed.is_some().then_some(ACCESS_TOKEN),
+            authorization_details: (request.asked.way == Way::Details).then(|| token.details()),
         };
         let mut response = secret_json(StatusCode::OK, &reply);
         response.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
@@ -320,6 +328,9 @@ struct TokenReply<'a> {
     token_type: &'static str,
     expires_in: i64,
     scope: &'a str,
+    /// RFC 8693 §2.2.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     authorization_details: Option<Value>,
 }

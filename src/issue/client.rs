@@ -79,12 +79,9 @@ impl Presented {
     pub fn spend(&self) -> Option<Spend> {
         match &self.shown {
             Shown::MasterKey(_) => None,
-            Shown::Assertion { verified, .. } => Some(Spend::assertion(
-                verified.keyid(),
-                verified.jti_digest(),
-                verified.created(),
-                verified.expires(),
-            )),
+            Shown::Assertion { verified, .. } => {
+                Some(Spend::assertion(verified.keyid(), verified.jti_digest(), verified.created(), verified.expires()))
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod basic;
 pub mod client;
 pub mod enrol;
+pub mod exchange;
 pub mod form;
 mod oauth;
 
@@ -16,13 +17,17 @@ use serde_json::{Value, json};
 use tgp_policy::{Denial, Permit};
 use tgp_request::token::AuthorizationDetail;
 use tgp_vault_client::CallError;
-use tgp_vault_client::wire::{MintToken, Minted, RefusalCode, WireSecret};
+use tgp_vault_client::wire::{ExchangeToken, MintToken, Minted, RefusalCode, WireSecret};
+use uuid::Uuid;
 
 use self::client::Presented;
+use self::exchange::HandedOver;
 use self::form::Asked;
 pub use self::oauth::{OauthError, OauthRefusal};
 use crate::admission::{AdmissionError, Entry, Recorded, Unrecorded};
 use crate::gateway::Gateway;
+use crate::proxy::call::{known_principals, on_behalf_of};
+use crate::proxy::exchange::records as records_of;
 use crate::refusal::{Code, Refusal};
 use crate::store::agent::Agent;
 use crate::store::grant::Grant;
@@ -71,30 +76,54 @@ impl Token {
     }
 }
 
+/// A request for a token, read and not yet decided.
+pub struct Request {
+    pub presented: Presented,
+    pub asked: Asked,
+    /// In an exchange, the other agent's token.
+    pub handed: Option<HandedOver>,
+}
+
+impl Request {
+    /// The agent whose grant is asked about.
+    fn holder(&self, agent: &Agent) -> Uuid {
+        self.handed.as_ref().map_or(agent.id, HandedOver::subject)
+    }
+
+    /// Those on whose behalf the token will act.
+    fn principals(&self) -> Vec<Uuid> {
+        self.handed.as_ref().map(HandedOver::principals).unwrap_or_default()
+    }
+}
+
 /// Issues a token to the agent that the certificate names.
 pub async fn token(
     gateway: &Gateway,
     agent: Arc<Agent>,
-    presented: Presented,
-    asked: &Asked,
+    request: &Request,
     mut entry: Entry,
 ) -> Result<Recorded<Token>, Denied> {
+    let Request { presented, asked, handed } = request;
+    let principal_ids = request.principals();
+    entry.detail = on_behalf_of(&principal_ids);
+    entry.derived_from = handed.as_ref().map(HandedOver::derived_from).unwrap_or_default();
     let mut agent = agent;
     for _ in 0..DECISIONS {
         let tool = gateway.tools.find(asked.tool.as_str()).await.map_err(|refusal| Denied::row(&entry, refusal))?;
         let tool = tool.filter(|tool| tool.tool.tenant == agent.tenant);
+        let principals = known_principals(gateway, &principal_ids).await.map_err(|r| Denied::early(&entry, r))?;
         let grants = gateway
             .cache
-            .grants(agent.tenant, agent.id, asked.tool.as_str())
+            .grants(agent.tenant, request.holder(&agent), asked.tool.as_str())
             .await
             .map_err(|error| Denied::row(&entry, error))?;
-        let (permit, grant) = match permit(gateway, &agent, tool.as_deref(), &grants, asked) {
+        let (permit, grant) = match permit(gateway, (&agent, &principals), tool.as_deref(), &grants, asked) {
             Ok(permitted) => permitted,
-            Err(denial) => return Err(denied(gateway, &agent, &presented, &entry, &denial, asked).await),
+            Err(denial) => return Err(denied(gateway, &agent, presented, &entry, &denial, asked).await),
         };
         entry.grant = Some(grant.id);
 
-        let (token, unrecorded) = match mint(gateway, &agent, grant, &permit, &presented, asked).await {
+        let (token, unrecorded) = match mint(gateway, (&agent, &principals), grant, &permit, request).await {
             Ok(minted) => minted,
             // What the agent showed did not hold, or the vault did not come to it.
             Err(refusal)
@@ -116,7 +145,9 @@ pub async fn token(
                 if !matches!(error, AdmissionError::Stale) || presented.spend().is_some() {
                     return Err(not_admitted(error));
                 }
-                gateway.cache.forget(agent.id, asked.tool.as_str());
+                for stale in principal_ids.iter().chain([&agent.id]) {
+                    gateway.cache.forget(*stale, asked.tool.as_str());
+                }
                 agent = crate::proxy::call::known_agent(gateway, agent.id).await?;
             }
         }
@@ -144,6 +175,7 @@ async fn denied(
         resource: String::new(),
         actions: Vec::new(),
         resources: Vec::new(),
+        may_act: None,
         lifetime_s: 1,
     };
     match gateway.vault.call(agent.tenant, call).await {
@@ -161,7 +193,7 @@ async fn denied(
 
 fn permit<'g>(
     gateway: &Gateway,
-    agent: &Agent,
+    (agent, principals): (&Agent, &[Arc<Agent>]),
     tool: Option<&ReadyTool>,
     grants: &'g [Grant],
     asked: &Asked,
@@ -180,31 +212,53 @@ fn permit<'g>(
         resources: &asked.resources,
         touched: None,
     };
-    decide::decide(&question, agent, tool, grants, gateway.now())
+    decide::decide(&question, agent, principals, tool, grants, gateway.now())
 }
 
 async fn mint(
     gateway: &Gateway,
-    agent: &Agent,
+    (agent, principals): (&Agent, &[Arc<Agent>]),
     grant: &Grant,
     permit: &Permit,
-    presented: &Presented,
-    asked: &Asked,
-) -> Result<(uuid::Uuid, Unrecorded<Token>), Refusal> {
+    Request { presented, asked, handed }: &Request,
+) -> Result<(Uuid, Unrecorded<Token>), Refusal> {
     let record = agent.record.as_deref().ok_or_else(|| Refusal::internal(&"an active agent without a record"))?;
     let actions: Vec<String> = permit.actions().iter().map(ToString::to_string).collect();
     let lifetime = u32::try_from(gateway.config.limits.token_lifetime.as_secs()).unwrap_or(300);
-    let call = || MintToken {
-        agent_record: record.to_vec(),
-        grant_record: grant.record.clone(),
-        proof: presented.proof(),
-        tool: permit.tool().to_string(),
-        resource: permit.resource().to_owned(),
-        actions: actions.clone(),
-        resources: asked.resources.iter().map(ToString::to_string).collect(),
-        lifetime_s: lifetime,
+    let resources: Vec<String> = asked.resources.iter().map(ToString::to_string).collect();
+    let records = records_of(principals)?;
+    let minted = match (handed, records.split_last()) {
+        (Some(handed), Some((parent_record, principal_records))) => {
+            let call = || ExchangeToken {
+                agent_record: record.to_vec(),
+                proof: presented.proof(),
+                subject_token: WireSecret::from(handed.text.to_string()),
+                parent_record: parent_record.clone(),
+                principal_records: principal_records.to_vec(),
+                grant_record: grant.record.clone(),
+                actions: actions.clone(),
+                resources: resources.clone(),
+                may_act: asked.may_act,
+                lifetime_s: lifetime,
+            };
+            gateway.vault.call(agent.tenant, call).await
+        }
+        _ => {
+            let call = || MintToken {
+                agent_record: record.to_vec(),
+                grant_record: grant.record.clone(),
+                proof: presented.proof(),
+                tool: permit.tool().to_string(),
+                resource: permit.resource().to_owned(),
+                actions: actions.clone(),
+                resources: resources.clone(),
+                may_act: asked.may_act,
+                lifetime_s: lifetime,
+            };
+            gateway.vault.call(agent.tenant, call).await
+        }
     };
-    let Minted { token, jti, iat, exp, resources } = gateway.vault.call(agent.tenant, call).await.map_err(refused)?;
+    let Minted { token, jti, iat, exp, resources } = minted.map_err(refused)?;
     let scope = actions.iter().map(|action| format!("{}:{action}", permit.tool())).collect::<Vec<_>>().join(" ");
     let token = Token {
         text: token,

@@ -71,7 +71,8 @@ impl OauthRefusal {
     }
 
     pub fn unsupported_grant_type() -> Self {
-        let refusal = Refusal::new(Code::RequestMalformed, "grant_type must be client_credentials");
+        let refusal =
+            Refusal::new(Code::RequestMalformed, "grant_type must be client_credentials or that of token exchange");
         Self { error: OauthError::UnsupportedGrantType, refusal }
     }
 

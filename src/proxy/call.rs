@@ -103,6 +103,8 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
         .verify(unverified.bearer(), &hash, now)
         .map_err(|error| Denied::early(&entry, tgp_request::Refusal::from(error)))?;
     entry.jti = Some(token.claims().jti);
+    entry.derived_from = token.derived_from().to_vec();
+    entry.detail = on_behalf_of(token.principals());
     if token.agent() != agent.id {
         let refusal = Refusal::new(Code::CertificateMismatch, "the certificate and the token name different agents");
         return Err(Denied::row(&entry, refusal));
@@ -124,11 +126,11 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
     let evidence = Evidence { request: &request, token: &token, certificate_not_after };
     // Watched from before it is admitted, so that no freeze falls between: what was admitted before the
     // freeze is cut by it. Declared before the ending, so that it outlives it.
-    let mut watched = gateway.streams.watch(agent.id);
+    let mut watched = gateway.streams.watch(agent.id, token.principals());
     // With the ending, however this ends is recorded.
-    let Admitted { permit, ending, tool, agent } = admit(gateway, &evidence, agent, &place, entry).await?;
+    let Admitted { permit, ending, tool, agent, principals } = admit(gateway, &evidence, agent, &place, entry).await?;
     let exchange = async {
-        let credential = exchange::draw(gateway, permit, &agent, &tool, &request, &headers).await?;
+        let credential = exchange::draw(gateway, permit, (&agent, &principals), &tool, &request, &headers).await?;
         let to = exchange::Target { method: &method, rest: place.rest, query: place.query };
         exchange::send(&gateway.upstreams, credential, &tool, to, &headers, content).await
     };
@@ -148,6 +150,23 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
 
 fn tool_unknown(slug: &str) -> Refusal {
     Refusal::new(Code::ToolUnknown, format!("there is no tool {slug:.63}"))
+}
+
+/// Those on whose behalf a token acts, as they are now. One that the store does not know was deleted behind our back.
+pub async fn known_principals(gateway: &Gateway, ids: &[Uuid]) -> Result<Vec<Arc<Agent>>, Refusal> {
+    let mut principals = Vec::with_capacity(ids.len());
+    for id in ids {
+        let found = gateway.cache.agent(*id).await?;
+        let unknown =
+            || Refusal::new(Code::TokenInvalid, "the token acts on behalf of an agent that is not known here");
+        principals.push(found.ok_or_else(unknown)?);
+    }
+    Ok(principals)
+}
+
+/// What the record says of a call that an agent makes for others.
+pub fn on_behalf_of(principals: &[Uuid]) -> Option<serde_json::Value> {
+    (!principals.is_empty()).then(|| serde_json::json!({ "on_behalf_of": principals }))
 }
 
 /// An agent whose certificate we signed and whom the store does not know was deleted behind our back.
@@ -238,6 +257,7 @@ struct Admitted {
     ending: Ending,
     tool: Arc<ReadyTool>,
     agent: Arc<Agent>,
+    principals: Vec<Arc<Agent>>,
 }
 
 /// What was verified, and until when it holds.
@@ -278,14 +298,18 @@ async fn admit(
         let tool =
             find_tool(gateway, place.slug, agent.tenant).await.map_err(|refusal| Denied::row(&entry, refusal))?;
         entry.action = tool.manifest.action(request.method(), place.path()).map(ToString::to_string);
-        let permit = permit(gateway, request, token, &agent, &tool, place)
+        let principals =
+            known_principals(gateway, token.principals()).await.map_err(|refusal| Denied::row(&entry, refusal))?;
+        let permit = permit(gateway, request, token, (&agent, &principals), &tool, place)
             .await
             .map_err(|refusal| Denied::row(&entry, refusal))?;
         entry.grant = Some(permit.grant());
         match gateway.admission.admit_call(permit, entry.clone(), Some(spend.clone())).await {
-            Ok((permit, ending)) => return Ok(Admitted { permit, ending, tool, agent }),
+            Ok((permit, ending)) => return Ok(Admitted { permit, ending, tool, agent, principals }),
             Err(AdmissionError::Stale) => {
-                gateway.cache.forget(agent.id, place.slug);
+                for stale in token.principals().iter().chain([&agent.id]) {
+                    gateway.cache.forget(*stale, place.slug);
+                }
                 agent = known_agent(gateway, agent.id).await?;
             }
             Err(error) => return Err(not_admitted(error)),
@@ -299,7 +323,7 @@ async fn permit(
     gateway: &Gateway,
     request: &VerifiedRequest,
     token: &VerifiedToken,
-    agent: &Agent,
+    (agent, principals): (&Agent, &[Arc<Agent>]),
     tool: &ReadyTool,
     place: &Place<'_>,
 ) -> Result<Permit, Refusal> {
@@ -327,8 +351,8 @@ async fn permit(
         resources: token.resources(),
         touched: touched.as_ref(),
     };
-    let grants = gateway.cache.grants(agent.tenant, agent.id, &tool.tool.slug).await?;
-    let (permit, _) = decide::decide(&asked, agent, Some(tool), &grants, gateway.now())
+    let grants = gateway.cache.grants(agent.tenant, token.subject(), &tool.tool.slug).await?;
+    let (permit, _) = decide::decide(&asked, agent, principals, Some(tool), &grants, gateway.now())
         .map_err(|denial| decide::refusal(&denial, &tool.slug))?;
     if tool.tool.credential.is_none() {
         return Err(exchange::no_credential(&tool.slug));

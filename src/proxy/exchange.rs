@@ -1,6 +1,8 @@
 //! One exchange with a tool's upstream: the credential drawn for a recorded permit, the request with it,
 //! and the reply without it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, Version};
@@ -74,21 +76,33 @@ pub fn no_credential(slug: &Slug) -> Refusal {
 pub async fn draw(
     gateway: &Gateway,
     permit: Recorded<Permit>,
-    agent: &Agent,
+    (agent, principals): (&Agent, &[Arc<Agent>]),
     tool: &ReadyTool,
     request: &VerifiedRequest,
     headers: &HeaderMap,
 ) -> Result<Credential, Refusal> {
     let sealed = tool.tool.credential.as_ref().ok_or_else(|| no_credential(&tool.slug))?;
     let record = agent.record.as_deref().ok_or_else(|| Refusal::internal(&"an active agent without a record"))?;
+    let principals = records(principals)?;
     let envelope = RequestEnvelope {
         method: request.method().to_owned(),
         target_uri: request.target_uri().to_owned(),
         headers: signed_fields(headers),
         body: Vec::new(),
     };
-    let claim = Claim { agent_record: record, credential_record: &sealed.record, request: &envelope };
+    let claim = Claim {
+        agent_record: record,
+        principal_records: &principals,
+        credential_record: &sealed.record,
+        request: &envelope,
+    };
     Credential::release(&gateway.vault, permit, claim).await
+}
+
+/// The vault's records of agents, in their order.
+pub fn records(agents: &[Arc<Agent>]) -> Result<Vec<Vec<u8>>, Refusal> {
+    let missing = || Refusal::internal(&"an agent that handed a token on has no record");
+    agents.iter().map(|agent| agent.record.clone().ok_or_else(missing)).collect()
 }
 
 /// The signature's own fields and those that it names.

@@ -63,7 +63,7 @@ impl Shared {
 
 /// One open stream's end of it.
 pub struct Watched {
-    agent: Arc<Agent>,
+    agents: Vec<Arc<Agent>>,
     cut: Pin<Box<dyn Future<Output = Code> + Send>>,
 }
 
@@ -81,34 +81,37 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.agent.shared.watched.fetch_sub(1, Ordering::Release);
+        // There is the one that acts, at least.
+        self.agents[0].shared.watched.fetch_sub(1, Ordering::Release);
     }
 }
 
 impl Streams {
-    /// Registers a stream of `agent`; dropping it takes it off again.
-    pub fn watch(&self, agent: Uuid) -> Watched {
+    /// Registers a stream of `agent`, on behalf of `principals`; dropping it takes it off again.
+    pub fn watch(&self, agent: Uuid, principals: &[Uuid]) -> Watched {
         self.0.watched.fetch_add(1, Ordering::Relaxed);
-        let agent = {
-            let mut open = self.0.lock();
-            let known = open.agents.get(&agent).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let cut = watch::Sender::new(open.stopped.then_some(Code::GatewayStopping));
-                let entry = Arc::new(Agent { id: agent, cut, shared: Arc::clone(&self.0) });
-                open.agents.insert(agent, Arc::downgrade(&entry));
-                entry
-            })
+        let agents: Vec<_> = std::iter::once(&agent).chain(principals).map(|agent| self.entry(*agent)).collect();
+        let mut cuts: Vec<_> = agents.iter().map(|agent| Box::pin(stopped(agent.cut.subscribe()))).collect();
+        // Whichever is stopped first stops the stream.
+        let first = move |cx: &mut Context<'_>| {
+            let ready = cuts.iter_mut().find_map(|cut| match cut.as_mut().poll(cx) {
+                Poll::Ready(code) => Some(code),
+                Poll::Pending => None,
+            });
+            ready.map_or(Poll::Pending, Poll::Ready)
         };
-        let mut cut = agent.cut.subscribe();
-        let cut = Box::pin(async move {
-            let code = cut.wait_for(Option::is_some).await.map(|code| *code);
-            match code {
-                Ok(code) => code.unwrap_or(Code::AgentFrozen),
-                // The sender lives as long as the stream that holds its agent.
-                Err(_) => std::future::pending().await,
-            }
-        });
-        Watched { agent, cut }
+        Watched { agents, cut: Box::pin(std::future::poll_fn(first)) }
+    }
+
+    fn entry(&self, agent: Uuid) -> Arc<Agent> {
+        let mut open = self.0.lock();
+        let known = open.agents.get(&agent).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let cut = watch::Sender::new(open.stopped.then_some(Code::GatewayStopping));
+            let entry = Arc::new(Agent { id: agent, cut, shared: Arc::clone(&self.0) });
+            open.agents.insert(agent, Arc::downgrade(&entry));
+            entry
+        })
     }
 
     /// Looks after open streams for as long as it is polled.
@@ -189,6 +192,15 @@ impl Streams {
     }
 }
 
+async fn stopped(mut cut: watch::Receiver<Option<Code>>) -> Code {
+    let code = cut.wait_for(Option::is_some).await.map(|code| *code);
+    match code {
+        Ok(code) => code.unwrap_or(Code::AgentFrozen),
+        // The sender lives as long as the stream that holds its agent.
+        Err(_) => std::future::pending().await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,7 +213,8 @@ mod tests {
     async fn cutting_an_agent_cuts_all_its_streams_and_no_others() {
         let streams = Streams::default();
         let (frozen, other) = (Uuid::new_v4(), Uuid::new_v4());
-        let (mut one, mut two, mut third) = (streams.watch(frozen), streams.watch(frozen), streams.watch(other));
+        let watch = |agent| streams.watch(agent, &[]);
+        let (mut one, mut two, mut third) = (watch(frozen), watch(frozen), watch(other));
         streams.cut(frozen, Status::Frozen);
         assert_eq!(code(&mut one).await, Code::AgentFrozen);
         assert_eq!(code(&mut two).await, Code::AgentFrozen);
@@ -210,10 +223,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn stopping_whoever_handed_a_token_on_cuts_the_streams_that_it_opened() {
+        let streams = Streams::default();
+        let (child, parent, grandparent) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
+        let mut own = streams.watch(child, &[]);
+        let mut handed = streams.watch(child, &[grandparent, parent]);
+        streams.cut(grandparent, Status::Retired);
+        assert_eq!(code(&mut handed).await, Code::AgentRetired);
+        assert!(tokio::time::timeout(Duration::from_millis(20), code(&mut own)).await.is_err());
+        streams.cut(child, Status::Frozen);
+        assert_eq!(code(&mut own).await, Code::AgentFrozen);
+        drop((own, handed));
+        streams.ended().await;
+    }
+
+    #[tokio::test]
     async fn an_agent_without_streams_is_forgotten() {
         let streams = Streams::default();
         let agent = Uuid::new_v4();
-        let (one, two) = (streams.watch(agent), streams.watch(agent));
+        let (one, two) = (streams.watch(agent, &[]), streams.watch(agent, &[]));
         drop(one);
         assert_eq!(streams.0.lock().agents.len(), 1);
         drop(two);
@@ -223,10 +251,10 @@ mod tests {
     #[tokio::test]
     async fn a_gateway_that_ends_cuts_all_streams_and_waits_for_the_last() {
         let streams = Streams::default();
-        let mut open = streams.watch(Uuid::new_v4());
+        let mut open = streams.watch(Uuid::new_v4(), &[]);
         streams.stop();
         assert_eq!(code(&mut open).await, Code::GatewayStopping);
-        assert_eq!(code(&mut streams.watch(Uuid::new_v4())).await, Code::GatewayStopping, "late");
+        assert_eq!(code(&mut streams.watch(Uuid::new_v4(), &[])).await, Code::GatewayStopping, "late");
         assert!(tokio::time::timeout(Duration::from_millis(20), streams.ended()).await.is_err());
         drop(open);
         streams.ended().await;

@@ -1,5 +1,7 @@
 //! The decision over an agent's grants: the pure rules of `tgp-policy` with facts from the store.
 
+use std::sync::Arc;
+
 use tgp_policy::{ActionPattern, AgentFact, Denial, Facts, GrantFact, Permit, Question, Status, ToolFact};
 use tgp_request::name::{ActionName, Resource, ResourcePattern, Slug};
 
@@ -25,6 +27,7 @@ pub struct Asked<'a> {
 pub fn decide<'g>(
     asked: &Asked<'_>,
     agent: &Agent,
+    principals: &[Arc<Agent>],
     tool: Option<&ReadyTool>,
     grants: &'g [Grant],
     now: i64,
@@ -32,6 +35,7 @@ pub fn decide<'g>(
     let Asked { tool: slug, resource, actions, covered, resources, touched } = asked;
     let question = Question {
         agent: agent.id,
+        principals: principals.iter().map(|principal| principal.id).collect(),
         tool: (*slug).clone(),
         resource: (*resource).to_owned(),
         actions: actions.to_vec(),
@@ -39,7 +43,12 @@ pub fn decide<'g>(
         resources: resources.to_vec(),
         touched: touched.cloned(),
     };
-    let mut facts = Facts { agent: agent_fact(agent), tool: tool.map(tool_fact), grant: None };
+    let mut facts = Facts {
+        agent: agent_fact(agent),
+        principals: principals.iter().map(|principal| agent_fact(principal)).collect(),
+        tool: tool.map(tool_fact),
+        grant: None,
+    };
     let mut nearest = None;
     for grant in grants {
         facts.grant = grant_fact(grant);
@@ -116,6 +125,10 @@ pub fn refusal(denial: &Denial, tool: &Slug) -> Refusal {
         Denial::AgentInvited => Refusal::new(code, "the agent has not enrolled"),
         Denial::AgentFrozen => Refusal::new(code, "the agent is frozen; ask its operator"),
         Denial::AgentRetired => Refusal::new(code, "the agent is retired"),
+        Denial::PrincipalFrozen => {
+            Refusal::new(code, "an agent on whose behalf the token acts is frozen; ask its operator")
+        }
+        Denial::PrincipalRetired => Refusal::new(code, "an agent on whose behalf the token acts is retired"),
         Denial::ToolUnknown => Refusal::new(code, format!("there is no tool {tool}")),
         Denial::ActionNotInToken { action } => {
             Refusal::new(code, format!("the token does not cover {tool}:{action}; get one that does"))
@@ -233,7 +246,7 @@ mod tests {
             resources: &[],
             touched: None,
         };
-        decide(&asked, &agent(agent::Status::Active), Some(&tool()), grants, 50).map(|(permit, _)| permit.grant())
+        decide(&asked, &agent(agent::Status::Active), &[], Some(&tool()), grants, 50).map(|(permit, _)| permit.grant())
     }
 
     #[test]

@@ -247,6 +247,7 @@ impl World {
         let grant = self.store.grant(self.tenant, self.grant).await.unwrap().unwrap();
         let question = Question {
             agent: self.agent,
+            principals: Vec::new(),
             tool: self.tool.parse().unwrap(),
             resource: resource(&self.tool),
             actions: vec!["send".parse().unwrap()],
@@ -261,6 +262,7 @@ impl World {
                 status: agent.status.as_str().parse().unwrap(),
                 version: agent.version,
             },
+            principals: Vec::new(),
             tool: Some(ToolFact { slug: tool.slug.parse().unwrap(), tenant: tool.tenant, version: tool.version }),
             grant: (!grant.revoked).then(|| GrantFact {
                 id: grant.id,

@@ -370,7 +370,8 @@ impl Invite {
 
 impl Grant {
     fn within_bounds(&self) -> Result<(), AuthorityError> {
-        let Self { grant, version, tenant: _, agent: _, tool: _, resource, actions, resources, not_before, not_after } = self;
+        let Self { grant, version, tenant: _, agent: _, tool: _, resource, actions, resources, not_before, not_after } =
+            self;
         require(!grant.is_nil(), "grant is nil")?;
         require((1..u32::MAX).contains(version), "version must be 1 to 4294967294")?;
         require(valid_resource(resource), "resource is not a URL in its one spelling")?;

@@ -15,6 +15,12 @@ pub enum Denial {
     /// The agent is retired.
     #[error("the agent is retired")]
     AgentRetired,
+    /// An agent on whose behalf it acts is frozen, or has never enrolled.
+    #[error("an agent on whose behalf it acts is frozen")]
+    PrincipalFrozen,
+    /// An agent on whose behalf it acts is retired.
+    #[error("an agent on whose behalf it acts is retired")]
+    PrincipalRetired,
     /// The facts are about another agent than the question: nothing is known of the one that asks.
     #[error("nothing is known of the agent that asks")]
     AgentUnknown,
@@ -82,8 +88,8 @@ impl Denial {
         match self {
             // An agent that has not enrolled holds nothing to authenticate with; who comes as one anyway
             // is told what holds: it may not act now.
-            Self::AgentInvited | Self::AgentFrozen => "agent-frozen",
-            Self::AgentRetired => "agent-retired",
+            Self::AgentInvited | Self::AgentFrozen | Self::PrincipalFrozen => "agent-frozen",
+            Self::AgentRetired | Self::PrincipalRetired => "agent-retired",
             Self::ToolUnknown => "tool-unknown",
             Self::AgentUnknown | Self::GrantMissing | Self::GrantNotYet { .. } | Self::GrantExpired { .. } => {
                 "grant-missing"

@@ -14,6 +14,10 @@ use uuid::Uuid;
 pub struct Question {
     /// The authenticated agent.
     pub agent: Uuid,
+    /// Those on whose behalf it acts: the one whose grant is used, then whoever handed the token on. None where it acts
+    /// for itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub principals: Vec<Uuid>,
     /// The tool it wants to use.
     pub tool: Slug,
     /// The resource it names: at issuance the one asked for, at a call the token's `aud`.
@@ -37,6 +41,9 @@ pub struct Question {
 pub struct Facts {
     /// The agent.
     pub agent: AgentFact,
+    /// Those on whose behalf it acts, as the question names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub principals: Vec<AgentFact>,
     /// The tool, if there is one of that name.
     pub tool: Option<ToolFact>,
     /// The grant of that agent for that tool and resource, if there is one.

@@ -11,11 +11,16 @@ const OTHER: Uuid = uuid!("00000000-0000-4000-8000-000000000002");
 const AGENT: Uuid = uuid!("6f1c1c52-6a53-4a5e-9f0e-0d5f5f5a0001");
 const GRANT: Uuid = uuid!("90000000-0000-4000-8000-000000000001");
 
-/// A call of `mail.send` that is allowed.
+/// Whose grant it is, and who handed it on.
+const HOLDER: Uuid = uuid!("6f1c1c52-6a53-4a5e-9f0e-0d5f5f5a0002");
+const PARENT: Uuid = uuid!("6f1c1c52-6a53-4a5e-9f0e-0d5f5f5a0003");
+
+/// A call of `mail.send` that is allowed, on behalf of two others.
 fn allowed() -> (Question, Facts) {
     let resource = "https://tgp.example/t/mail";
     let question = Question {
         agent: AGENT,
+        principals: vec![HOLDER, PARENT],
         tool: "mail".parse().unwrap(),
         resource: resource.to_owned(),
         actions: vec!["mail.send".parse().unwrap()],
@@ -25,12 +30,15 @@ fn allowed() -> (Question, Facts) {
     };
     let facts = Facts {
         agent: AgentFact { id: AGENT, tenant: TENANT, status: Status::Active, version: 3 },
+        principals: [HOLDER, PARENT]
+            .map(|id| AgentFact { id, tenant: TENANT, status: Status::Active, version: 1 })
+            .to_vec(),
         tool: Some(ToolFact { slug: "mail".parse().unwrap(), tenant: TENANT, version: 5 }),
         grant: Some(GrantFact {
             id: GRANT,
             version: 7,
             tenant: TENANT,
-            agent: AGENT,
+            agent: HOLDER,
             tool: "mail".parse().unwrap(),
             resource: resource.to_owned(),
             actions: vec!["mail.*".parse().unwrap(), "list".parse().unwrap()],
@@ -47,6 +55,7 @@ fn a_permit_says_what_it_rests_on() {
     let (question, facts) = allowed();
     let permit = decide(&question, &facts, NOW).unwrap();
     assert_eq!((permit.agent(), permit.agent_version()), (AGENT, 3));
+    assert_eq!(permit.principals(), [HOLDER, PARENT]);
     assert_eq!((permit.tool().as_str(), permit.tool_version()), ("mail", 5));
     assert_eq!((permit.grant(), permit.grant_version(), permit.grant_not_after()), (GRANT, 7, NOW + 10));
     assert_eq!((permit.tenant(), permit.resource()), (TENANT, "https://tgp.example/t/mail"));
@@ -79,6 +88,62 @@ fn faults() -> Vec<(&'static str, Change, Denial, &'static str)> {
         ("invited", |_, f| f.agent.status = Status::Invited, Denial::AgentInvited, "agent-frozen"),
         ("frozen", |_, f| f.agent.status = Status::Frozen, Denial::AgentFrozen, "agent-frozen"),
         ("retired", |_, f| f.agent.status = Status::Retired, Denial::AgentRetired, "agent-retired"),
+        (
+            "the holder is frozen",
+            |_, f| f.principals[0].status = Status::Frozen,
+            Denial::PrincipalFrozen,
+            "agent-frozen",
+        ),
+        (
+            "the parent is frozen",
+            |_, f| f.principals[1].status = Status::Frozen,
+            Denial::PrincipalFrozen,
+            "agent-frozen",
+        ),
+        (
+            "the parent is retired",
+            |_, f| f.principals[1].status = Status::Retired,
+            Denial::PrincipalRetired,
+            "agent-retired",
+        ),
+        (
+            "the parent is nobody yet",
+            |_, f| f.principals[1].status = Status::Invited,
+            Denial::PrincipalFrozen,
+            "agent-frozen",
+        ),
+        (
+            "the parent is another tenant's",
+            |_, f| f.principals[1].tenant = OTHER,
+            Denial::AgentUnknown,
+            "grant-missing",
+        ),
+        ("facts of another parent", |_, f| f.principals[1].id = OTHER, Denial::AgentUnknown, "grant-missing"),
+        ("no fact of the parent", |_, f| drop(f.principals.pop()), Denial::AgentUnknown, "grant-missing"),
+        (
+            "the agent on its own behalf",
+            |q, f| (q.principals[1], f.principals[1].id) = (AGENT, AGENT),
+            Denial::AgentUnknown,
+            "grant-missing",
+        ),
+        (
+            "the parent in the holder's place",
+            |q, f| {
+                q.principals.remove(0);
+                f.principals.remove(0);
+            },
+            Denial::GrantMissing,
+            "grant-missing",
+        ),
+        (
+            "for itself by another's grant",
+            |q, f| {
+                q.principals.clear();
+                f.principals.clear()
+            },
+            Denial::GrantMissing,
+            "grant-missing",
+        ),
         ("no tool", |_, f| f.tool = None, Denial::ToolUnknown, "tool-unknown"),
         (
             "another tool's fact",
@@ -338,7 +403,7 @@ proptest! {
         facts.agent.id = id(same[0], AGENT);
         facts.tool.as_mut().unwrap().tenant = id(same[1], TENANT);
         grant(&mut facts).tenant = id(same[2], TENANT);
-        grant(&mut facts).agent = id(same[3], AGENT);
+        grant(&mut facts).agent = id(same[3], HOLDER);
         if !same[4] { grant(&mut facts).resource.clear(); }
         if !same[5] { grant(&mut facts).tool = "mall".parse().unwrap(); }
         if !same[6] { facts.tool = None; }

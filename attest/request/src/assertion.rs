@@ -105,8 +105,7 @@ impl<'a> UnverifiedAssertion<'a> {
         let (header, payload) = message.split_once('.').ok_or(AssertionError::Malformed)?;
         let signature = b64::decode_exact::<64>(signature).ok_or(AssertionError::Malformed)?;
         let header = b64::decode(header).ok_or(AssertionError::Malformed)?;
-        let Header { alg, typ, kid, crit } =
-            serde_json::from_slice(&header).map_err(|_| AssertionError::Malformed)?;
+        let Header { alg, typ, kid, crit } = serde_json::from_slice(&header).map_err(|_| AssertionError::Malformed)?;
         // The second is what RFC 7523 is being revised to say.
         let known = typ.is_none_or(|typ| matches!(typ.as_str(), "JWT" | "client-authentication+jwt"));
         if alg != "ES256K" || !known || crit {

@@ -19,12 +19,16 @@ pub use verified::VerifiedToken;
 pub const MAX_TOKEN_LENGTH: usize = 8 * 1024;
 /// The longest lifetime of a token, in seconds.
 pub const MAX_LIFETIME: i64 = 15 * 60;
+/// How many agents may have handed a token on, one to the next.
+pub const MAX_DEPTH: usize = 3;
 
 /// What a token says. Field order is the order on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     pub iss: String,
+    /// On whose behalf: the agent itself, or the one whose grant it is.
     pub sub: SpiffeId,
+    /// The agent that acts: the certificate's, whose key is in `cnf`.
     #[serde(with = "crate::name::uuid_text")]
     pub client_id: Uuid,
     /// Exactly one tool's resource.
@@ -39,6 +43,45 @@ pub struct Claims {
     pub authorization_details: Vec<AuthorizationDetail>,
     pub cnf: Confirmation,
     pub aan: Aan,
+    /// Who acts for `sub`, where another agent does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Box<Actor>>,
+    /// Who may exchange it for a token of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_act: Option<MayAct>,
+    /// `jti` of the tokens that it was exchanged from, the latest first: when one of them is revoked, so is this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "uuid_texts")]
+    pub derived_from: Vec<Uuid>,
+}
+
+/// RFC 8693 §4.1: the actor, and in it the one that acted before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    pub sub: SpiffeId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Box<Actor>>,
+}
+
+/// RFC 8693 §4.4.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MayAct {
+    pub sub: SpiffeId,
+}
+
+mod uuid_texts {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use uuid::Uuid;
+
+    pub(super) fn serialize<S: Serializer>(ids: &[Uuid], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(ids.iter().map(|id| id.hyphenated().to_string()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Uuid>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        texts.iter().map(|text| crate::name::parse_uuid(text).map_err(serde::de::Error::custom)).collect()
+    }
 }
 
 /// RFC 9396, type `tgp_tool`. A member unknown here might narrow the permission, so it is refused.

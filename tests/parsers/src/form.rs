@@ -3,8 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
+use tgp::issue::OauthRefusal;
 use tgp::issue::basic::Basic;
-use tgp::issue::form::{Asked, Form, Way, decode};
+use tgp::issue::form::{Asked, Form, GrantType, Narrowed, Way, decode};
 use tgp_request::MasterKey;
 
 const CLIENT: &str = "0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d";
@@ -18,9 +19,19 @@ pub fn check(data: &[u8]) -> bool {
 }
 
 fn body(data: &[u8]) -> bool {
-    let parse = |body: &[u8]| Asked::parse(Form::parse(body)?, CLIENT);
+    let parse = |body: &[u8]| {
+        let form = Form::parse(body)?;
+        match form.grant_type(CLIENT.parse().unwrap())? {
+            GrantType::ClientCredentials => Asked::parse(form),
+            GrantType::TokenExchange => {
+                let (token, narrowed) = Narrowed::parse(form)?;
+                assert!(!token.is_empty() && narrowed.resources.len() <= 16, "what is there is something");
+                Err(OauthRefusal::unsupported_grant_type())
+            }
+        }
+    };
     let Ok(asked) = parse(data) else { return false };
-    let Asked { tool, resource, actions, resources, way } = &asked;
+    let Asked { tool, resource, actions, resources, may_act, way } = &asked;
     assert!((1..=64).contains(&actions.len()));
     assert!((1..actions.len()).all(|at| !actions[..at].contains(&actions[at])), "each action once");
     assert!(resources.len() <= 16 && (*way == Way::Details || resources.is_empty()));
@@ -39,7 +50,8 @@ fn body(data: &[u8]) -> bool {
             format!("authorization_details={}", encode(&detail.to_string()))
         }
     };
-    let again = format!("grant_type=client_credentials&client_id={CLIENT}&{again}");
+    let may_act = may_act.map_or(String::new(), |agent| format!("&may_act={agent}"));
+    let again = format!("grant_type=client_credentials&client_id={CLIENT}&{again}{may_act}");
     assert_eq!(parse(again.as_bytes()).expect("our own spelling"), asked);
     // RFC 6749 §3.1: a parameter is sent once.
     let twice = [data, b"&grant_type=client_credentials"].concat();

@@ -38,6 +38,7 @@ macro_rules! operations {
 operations!(
     Describe,
     MintToken,
+    ExchangeToken,
     Release,
     Seal,
     Open,

@@ -6,6 +6,7 @@ mod credential;
 mod dek;
 mod enrol;
 mod envelope;
+mod exchange;
 mod grant;
 mod inventory;
 mod mint;
@@ -18,8 +19,8 @@ mod tls;
 
 use serde::Serialize;
 use tgp_vault_client::wire::{
-    self, BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Door, Enrol, Health, Inventory, LoadDek,
-    MintToken, NewDek, Op, Open, Refusal, RefusalCode, Release, Renew, Revoke, Seal, SetCredential, SetGrant,
+    self, BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Door, Enrol, ExchangeToken, Health, Inventory,
+    LoadDek, MintToken, NewDek, Op, Open, Refusal, RefusalCode, Release, Renew, Revoke, Seal, SetCredential, SetGrant,
     SetRoster, Status, TlsSign,
 };
 
@@ -48,6 +49,7 @@ pub(crate) fn serve(worker: &mut Worker<'_>, door: Door, (id, kind): (u64, u8), 
     match op {
         Op::Describe => frame.run::<Describe>(inventory::describe),
         Op::MintToken => frame.run::<MintToken>(mint::mint_token),
+        Op::ExchangeToken => frame.run::<ExchangeToken>(exchange::exchange_token),
         Op::Release => frame.run::<Release>(release::release),
         Op::Seal => frame.run::<Seal>(envelope::seal),
         Op::Open => frame.run::<Open>(envelope::open),

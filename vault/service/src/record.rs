@@ -120,18 +120,8 @@ struct FirstGrantRecord {
 
 impl From<FirstGrantRecord> for GrantRecord {
     fn from(first: FirstGrantRecord) -> Self {
-        let FirstGrantRecord {
-            grant,
-            version,
-            tenant,
-            agent,
-            tool,
-            resource,
-            actions,
-            not_before,
-            not_after,
-            granter,
-        } = first;
+        let FirstGrantRecord { grant, version, tenant, agent, tool, resource, actions, not_before, not_after, granter } =
+            first;
         let resources = Vec::new();
         Self { grant, version, tenant, agent, tool, resource, actions, not_before, not_after, granter, resources }
     }
@@ -393,20 +383,11 @@ mod tests {
 
     #[test]
     fn a_grant_of_before_there_were_resource_patterns_opens_and_restricts_nothing() {
-        let GrantRecord { grant, version, tenant, agent, tool, resource, actions, not_before, not_after, granter, .. } =
-            grant(4);
-        let first = FirstGrantRecord {
-            grant,
-            version,
-            tenant,
-            agent,
-            tool,
-            resource,
-            actions,
-            not_before,
-            not_after,
-            granter,
-        };
+        let GrantRecord {
+            grant, version, tenant, agent, tool, resource, actions, not_before, not_after, granter, ..
+        } = grant(4);
+        let first =
+            FirstGrantRecord { grant, version, tenant, agent, tool, resource, actions, not_before, not_after, granter };
         let octets = seal(&DEK, ID, Fresh::random().expect("random octets"), &first);
         assert_eq!(&octets[..4], b"TGPr");
         let open = |octets: &[u8]| Label::parse(RecordKind::Grant, octets)?.open::<GrantRecord>(&DEK);

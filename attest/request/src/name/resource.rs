@@ -183,8 +183,25 @@ mod tests {
     fn what_could_be_read_in_two_ways_is_no_resource_and_no_pattern() {
         let long = "a".repeat(MAX_RESOURCE + 1);
         for text in [
-            "", "a b", "a\\b", "é", "a\n", "a/../b", "..", "a/.", "%2e%2E/a", "a%2F..%2fb", "a%5C..", "%", "%4", "%zz", "%00",
-            "a%0A", "%C0%AF", "%ff", &long,
+            "",
+            "a b",
+            "a\\b",
+            "é",
+            "a\n",
+            "a/../b",
+            "..",
+            "a/.",
+            "%2e%2E/a",
+            "a%2F..%2fb",
+            "a%5C..",
+            "%",
+            "%4",
+            "%zz",
+            "%00",
+            "a%0A",
+            "%C0%AF",
+            "%ff",
+            &long,
         ] {
             assert!(text.parse::<Resource>().is_err(), "{text:?}");
             assert!(text.parse::<ResourcePattern>().is_err(), "{text:?}");

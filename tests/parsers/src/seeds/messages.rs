@@ -4,9 +4,9 @@ use serde::Serialize;
 use serde_json::json;
 use tgp_vault_client::wire::{
     AgentFacts, Attribute, BlindIndex, CallCount, Certificate, CertifyOperator, CertifyServer, Count, Describe,
-    Description, Door, Enrol, Enrolled, GrantFacts, Health, HealthReport, Inventory, KeyEntry, LoadDek, MintToken,
-    Minted, Mode, NewDek, Op, Open, OpenItem, Placement, Proof, Refusal, RefusalCode, Release, Released, Renew,
-    RequestEnvelope, Revoke, Revoked, Seal, SealItem, SealedCredential, SealedGrant, SetCredential, SetGrant,
+    Description, Door, Enrol, Enrolled, ExchangeToken, GrantFacts, Health, HealthReport, Inventory, KeyEntry, LoadDek,
+    MintToken, Minted, Mode, NewDek, Op, Open, OpenItem, Placement, Proof, Refusal, RefusalCode, Release, Released,
+    Renew, RequestEnvelope, Revoke, Revoked, Seal, SealItem, SealedCredential, SealedGrant, SetCredential, SetGrant,
     SetRoster, StatementText, Status, TlsSign, WireSecret, WrappedDek, encode_call, hello,
 };
 use uuid::Uuid;
@@ -78,15 +78,30 @@ fn calls(seeds: &mut Seeds) {
         resource: "https://gw.tgp.example/t/mail".into(),
         actions: vec!["send".into()],
         resources: vec!["octocat/*".into()],
+        may_act: Some(ID),
+        lifetime_s: 300,
+    };
+    let (agent_record, parent_record) = records();
+    let exchange = ExchangeToken {
+        agent_record,
+        proof: Proof::Assertion(WireSecret::from("a.b.c".to_owned())),
+        subject_token: WireSecret::from("d.e.f".to_owned()),
+        parent_record,
+        principal_records: vec![vec![3; 40]],
+        grant_record: vec![4; 40],
+        actions: vec!["send".into()],
+        resources: vec![],
+        may_act: None,
         lifetime_s: 300,
     };
     let (agent_record, credential_record) = records();
-    let release = Release { agent_record, credential_record, request: request() };
+    let release = Release { agent_record, principal_records: vec![], credential_record, request: request() };
     let secret = WireSecret::from("hush".to_owned());
     let credential = SetCredential { statement: statement(), salt: vec![1; 16], secret, dek: ID };
     for octets in [
         message(Op::Describe, CALL, &Describe {}),
         message(Op::MintToken, CALL, &mint),
+        message(Op::ExchangeToken, CALL, &exchange),
         message(Op::Release, CALL, &release),
         message(Op::Seal, CALL, &Seal { tenant: ID, dek: ID, items: vec![sealing] }),
         message(Op::Open, CALL, &Open { tenant: ID, items: vec![opening] }),

@@ -16,8 +16,8 @@ mod secret;
 mod statement;
 
 pub use agent::{
-    AgentFacts, Certificate, Enrol, Enrolled, MintToken, Minted, Placement, Proof, Release, Released, Renew,
-    RequestEnvelope,
+    AgentFacts, Certificate, Enrol, Enrolled, ExchangeToken, MintToken, Minted, Placement, Proof, Release, Released,
+    Renew, RequestEnvelope,
 };
 pub use frame::{
     FRAME_LIMIT, FrameError, HEADER_LEN, HELLO_LEN, Header, Status, decode, decode_hello, encode, encode_call,

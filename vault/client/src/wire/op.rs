@@ -71,6 +71,7 @@ operations! {
     Seal = 4, "seal", Calls;
     Open = 5, "open", Calls;
     BlindIndex = 6, "blind_index", Calls;
+    ExchangeToken = 7, "exchange_token", Calls;
     TlsSign = 16, "tls_sign", Tls;
     Enrol = 32, "enrol", Slow;
     Renew = 33, "renew", Slow;

@@ -16,7 +16,8 @@ pub(super) fn set_grant(worker: &mut Worker<'_>, call: SetGrant, now: i64) -> Re
     let Operation::Grant(grant) = order.authorised.operation() else {
         return Err(not_this_operation());
     };
-    let Grant { grant, version, tenant, agent, tool, resource, actions, resources, not_before, not_after } = grant.clone();
+    let Grant { grant, version, tenant, agent, tool, resource, actions, resources, not_before, not_after } =
+        grant.clone();
     let record = GrantRecord {
         grant,
         version,

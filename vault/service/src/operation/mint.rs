@@ -4,15 +4,16 @@
 //! caller chooses a tool, its resource and actions, and only among those that the grant names.
 
 use sha2::{Digest, Sha256};
-use tgp_request::name::{ActionName, MAX_PATTERNS, ResourcePattern, Slug, SpiffeId, all_within};
+use tgp_request::name::{ActionName, MAX_PATTERNS, ResourcePattern, SpiffeId, all_within};
 use tgp_request::token::{
-    AuthorizationDetail, Claims, Confirmation, MAX_LIFETIME, MAX_TOKEN_LENGTH, assemble, scope_text, signing_input,
+    Actor, AuthorizationDetail, Claims, Confirmation, MAX_LIFETIME, MAX_TOKEN_LENGTH, MayAct, assemble, scope_text,
+    signing_input,
 };
 use tgp_token::KeyOps;
 use tgp_vault_client::wire::{MintToken, Minted, RefusalCode, WireSecret};
 use uuid::Uuid;
 
-use super::proof;
+use super::proof::{self, Proven};
 use crate::failure::Failure;
 use crate::record::{AgentRecord, GrantRecord};
 use crate::vault::Worker;
@@ -21,77 +22,125 @@ use crate::vault::Worker;
 const MAX_ACTIONS: usize = 32;
 
 pub(super) fn mint_token(worker: &mut Worker<'_>, call: MintToken, now: i64) -> Result<Minted, Failure> {
-    let MintToken { agent_record, grant_record, proof, tool, resource, actions, resources, lifetime_s } = call;
-    let lifetime = i64::from(lifetime_s);
-    if !(1..=MAX_LIFETIME).contains(&lifetime) {
-        let text = format!("a token lives 1 to {MAX_LIFETIME} s");
-        return Err(Failure::refused(RefusalCode::OutOfRange, text));
-    }
+    let MintToken { agent_record, grant_record, proof, tool, resource, actions, resources, may_act, lifetime_s } = call;
+    let lifetime = lifetime(lifetime_s)?;
     let agent: AgentRecord = worker.vault.open_record(&agent_record)?;
     // Before the grant: who has not proven himself learns nothing of grants.
     let proven = proof::check(worker, &agent, &proof, now)?;
     let grant: GrantRecord = worker.vault.open_record(&grant_record)?;
-    let (tool, actions) = within_grant(&agent, &grant, (&tool, &resource, &actions), now)?;
-    let resources = patterns_within(&resources, &grant.resources)?;
-
-    let in_force = worker.vault.state.current();
-    let roster = in_force.roster.doc();
-    let jti = Uuid::new_v4();
-    let exp = now.saturating_add(lifetime).min(grant.not_after);
-    let claims = Claims {
-        iss: roster.issuer.clone(),
-        sub: SpiffeId::agent(roster.trust_domain.clone(), agent.agent),
-        client_id: agent.agent,
-        aud: resource.clone(),
-        iat: now,
-        nbf: now,
-        exp,
-        jti,
-        scope: scope_text(&tool, &actions),
-        authorization_details: vec![AuthorizationDetail::new(tool, resource, actions).only(resources.clone())],
-        cnf: Confirmation { jwk: proof::identity(&agent)?.to_cnf_jwk() },
-        aan: agent.aan,
+    grant_fits(&grant, (agent.tenant, agent.agent), (&tool, &resource), now)?;
+    let detail = AuthorizationDetail::new(grant.tool.clone(), resource, actions_within(&grant, &actions)?)
+        .only(patterns_within(&resources, &[&grant.resources])?);
+    let token = NewToken {
+        agent: &agent,
+        subject: agent.agent,
+        act: None,
+        derived_from: Vec::new(),
+        may_act,
+        detail,
+        exp: now.saturating_add(lifetime).min(grant.not_after),
     };
-    proven.spend(worker, now)?;
-    let input = signing_input(&worker.vault.keys.token_kid, &claims);
-    let digest = Sha256::digest(input.as_bytes()).into();
-    let key = &worker.vault.keys.token_signing;
-    let signature = worker.session.sign_p256(key, &digest)?;
-    let token = assemble(input, &signature);
-    if token.len() > MAX_TOKEN_LENGTH {
-        return Err(Failure::refused(
-            RefusalCode::OutOfRange,
-            "the token would be longer than 8 KiB; ask for fewer actions",
-        ));
-    }
-    let resources = resources.iter().map(ToString::to_string).collect();
-    Ok(Minted { token: WireSecret::from(token), jti, iat: now, exp, resources })
+    token.sign(worker, proven, now)
 }
 
-/// The patterns of the token: those that were asked for, each within one of those that are `allowed`; or these.
-fn patterns_within(asked: &[String], allowed: &[ResourcePattern]) -> Result<Vec<ResourcePattern>, Failure> {
-    if asked.is_empty() {
-        return Ok(allowed.to_vec());
+/// What a token is to say; all else is the record's and the vault's.
+pub(super) struct NewToken<'r> {
+    /// Who will act with it.
+    pub agent: &'r AgentRecord,
+    /// On whose behalf.
+    pub subject: Uuid,
+    pub act: Option<Box<Actor>>,
+    pub derived_from: Vec<Uuid>,
+    pub may_act: Option<Uuid>,
+    pub detail: AuthorizationDetail,
+    pub exp: i64,
+}
+
+impl NewToken<'_> {
+    /// Spends the proof, then signs.
+    pub(super) fn sign(self, worker: &mut Worker<'_>, proven: Proven, now: i64) -> Result<Minted, Failure> {
+        let Self { agent, subject, act, derived_from, may_act, detail, exp } = self;
+        let in_force = worker.vault.state.current();
+        let roster = in_force.roster.doc();
+        let spiffe = |agent| SpiffeId::agent(roster.trust_domain.clone(), agent);
+        if may_act == Some(agent.agent) {
+            return Err(Failure::refused(RefusalCode::OutOfRange, "an agent acts for itself without being named"));
+        }
+        let jti = Uuid::new_v4();
+        let resources = detail.resources.iter().flatten().map(ToString::to_string).collect();
+        let claims = Claims {
+            iss: roster.issuer.clone(),
+            sub: spiffe(subject),
+            client_id: agent.agent,
+            aud: detail.locations[0].clone(),
+            iat: now,
+            nbf: now,
+            exp,
+            jti,
+            scope: scope_text(&detail.identifier, &detail.actions),
+            authorization_details: vec![detail],
+            cnf: Confirmation { jwk: proof::identity(agent)?.to_cnf_jwk() },
+            aan: agent.aan.clone(),
+            act,
+            may_act: may_act.map(|agent| MayAct { sub: spiffe(agent) }),
+            derived_from,
+        };
+        let input = signing_input(&worker.vault.keys.token_kid, &claims);
+        // base64url of 64 octets and the dot before it.
+        if input.len() + 87 > MAX_TOKEN_LENGTH {
+            return Err(Failure::refused(
+                RefusalCode::OutOfRange,
+                "the token would be longer than 8 KiB; ask for fewer actions",
+            ));
+        }
+        drop(in_force);
+        proven.spend(worker, now)?;
+        let digest = Sha256::digest(input.as_bytes()).into();
+        let signature = worker.session.sign_p256(&worker.vault.keys.token_signing, &digest)?;
+        let token = WireSecret::from(assemble(input, &signature));
+        Ok(Minted { token, jti, iat: now, exp, resources })
     }
+}
+
+pub(super) fn lifetime(seconds: u32) -> Result<i64, Failure> {
+    let lifetime = i64::from(seconds);
+    if (1..=MAX_LIFETIME).contains(&lifetime) {
+        return Ok(lifetime);
+    }
+    Err(Failure::refused(RefusalCode::OutOfRange, format!("a token lives 1 to {MAX_LIFETIME} s")))
+}
+
+/// The patterns of the token: those that are asked for, each within one of each of the sets in `allowed`; or the first set.
+pub(super) fn patterns_within(
+    asked: &[String],
+    allowed: &[&[ResourcePattern]],
+) -> Result<Vec<ResourcePattern>, Failure> {
+    let refused = |detail: String| Failure::refused(RefusalCode::ResourceRefused, detail);
     if asked.len() > MAX_PATTERNS {
         return Err(Failure::refused(RefusalCode::OutOfRange, format!("at most {MAX_PATTERNS} resource patterns")));
     }
-    let refused = |detail: String| Failure::refused(RefusalCode::ResourceRefused, detail);
-    let patterns: Result<Vec<ResourcePattern>, _> = asked.iter().map(|text| text.parse()).collect();
-    let patterns = patterns.map_err(|error| refused(error.to_string()))?;
-    if !all_within(&patterns, allowed) {
-        return Err(refused("the resource patterns reach beyond the grant's".to_owned()));
+    let patterns: Vec<ResourcePattern> = match asked {
+        [] => allowed.first().map(|own| own.to_vec()).unwrap_or_default(),
+        asked => asked
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<_, _>>()
+            .map_err(|error: tgp_request::name::NameError| refused(error.to_string()))?,
+    };
+    if !allowed.iter().all(|allowed| all_within(&patterns, allowed)) {
+        return Err(refused("the resource patterns reach beyond what was granted".to_owned()));
     }
     Ok(patterns)
 }
 
-fn within_grant(
-    agent: &AgentRecord,
+/// Whether the grant is this agent's, for this tool and resource, now.
+pub(super) fn grant_fits(
     grant: &GrantRecord,
-    (tool, resource, actions): (&str, &str, &[String]),
+    (tenant, agent): (Uuid, Uuid),
+    (tool, resource): (&str, &str),
     now: i64,
-) -> Result<(Slug, Vec<ActionName>), Failure> {
-    if grant.tenant != agent.tenant || grant.agent != agent.agent {
+) -> Result<(), Failure> {
+    if grant.tenant != tenant || grant.agent != agent {
         return Err(Failure::refused(RefusalCode::RecordMismatch, "the grant is another agent's"));
     }
     if grant.tool.as_str() != tool || !(grant.not_before..grant.not_after).contains(&now) {
@@ -100,6 +149,11 @@ fn within_grant(
     if grant.resource != resource {
         return Err(Failure::refused(RefusalCode::ResourceRefused, "the grant is for another resource"));
     }
+    Ok(())
+}
+
+/// The actions by name, each once and each the grant's.
+pub(super) fn actions_within(grant: &GrantRecord, actions: &[String]) -> Result<Vec<ActionName>, Failure> {
     if actions.is_empty() || actions.len() > MAX_ACTIONS {
         let text = format!("a token is for 1 to {MAX_ACTIONS} actions");
         return Err(Failure::refused(RefusalCode::OutOfRange, text));
@@ -116,5 +170,5 @@ fn within_grant(
         }
         covered.push(action);
     }
-    Ok((grant.tool.clone(), covered))
+    Ok(covered)
 }

@@ -39,12 +39,7 @@ impl Proven {
 }
 
 /// Whether `proof` is the agent's, by a method that its record allows.
-pub(super) fn check(
-    worker: &mut Worker<'_>,
-    agent: &AgentRecord,
-    proof: &Proof,
-    now: i64,
-) -> Result<Proven, Failure> {
+pub(super) fn check(worker: &mut Worker<'_>, agent: &AgentRecord, proof: &Proof, now: i64) -> Result<Proven, Failure> {
     match proof {
         Proof::MasterKey(text) => {
             allowed(agent, Method::ClientSecretBasic, RefusalCode::MasterKeyInvalid)?;

@@ -17,7 +17,7 @@ use crate::record::{AgentRecord, CredentialRecord};
 use crate::vault::{Worker, headers, proof_of};
 
 pub(super) fn release(worker: &mut Worker<'_>, call: Release, now: i64) -> Result<Released, Failure> {
-    let Release { agent_record, credential_record, request } = call;
+    let Release { agent_record, principal_records, credential_record, request } = call;
     let fields = headers(&request)?;
     // Whether a template takes an escaped slash is the gateway's knowledge; the path is signed.
     let unverified = UnverifiedRequest::parse_with(
@@ -32,6 +32,7 @@ pub(super) fn release(worker: &mut Worker<'_>, call: Release, now: i64) -> Resul
     let agent: AgentRecord = worker.vault.open_record(&agent_record)?;
     let credential: CredentialRecord = worker.vault.open_record(&credential_record)?;
     fits(&token, &agent, &credential)?;
+    worker.vault.check_principals(&token, &principal_records, agent.tenant)?;
     let head = unverified.verify(&token)?;
     worker.spend_proof(&proof_of!(head), now)?;
     Ok(Released {

@@ -229,6 +229,7 @@ impl Working {
             resource: resource("mail"),
             actions: vec!["mail.send".into()],
             resources: vec![],
+            may_act: None,
             lifetime_s: 300,
         }
     }
@@ -244,6 +245,7 @@ impl Working {
     pub fn release_call(&self, request: RequestEnvelope) -> wire::Release {
         wire::Release {
             agent_record: self.enrolled.record.clone(),
+            principal_records: vec![],
             credential_record: self.credential.record.clone(),
             request,
         }

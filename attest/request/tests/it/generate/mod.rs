@@ -97,6 +97,9 @@ pub fn claims() -> Claims {
         authorization_details: vec![AuthorizationDetail::new(tool, RESOURCE.to_owned(), actions)],
         cnf: Confirmation { jwk: agent().public().to_cnf_jwk() },
         aan: "7284019953310473".parse().unwrap(),
+        act: None,
+        may_act: None,
+        derived_from: Vec::new(),
     }
 }
 
