@@ -11,11 +11,13 @@ mod support;
 #[allow(dead_code, reason = "shared with the whole-process tests; each program uses its part")]
 mod wire;
 
+mod assertions;
 mod certificates;
 mod components;
 mod digests;
 mod ecdsa;
 mod enrolment;
+mod exchange;
 mod forge;
 mod frames;
 mod heads;

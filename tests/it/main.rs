@@ -1,5 +1,6 @@
 //! Whole-process tests: each starts a deployment of its own and speaks to it as agents, operators and attackers would.
 
+mod delegation;
 mod edges;
 mod flow;
 mod leaks;

@@ -12,7 +12,9 @@ use tgp_request::jwk::IdentitySecret;
 use uuid::Uuid;
 use x509_cert::der::Decode as _;
 
-use crate::vectors::{ACCEPTED, AGENT, GATEWAY, NOW, OPERATORS, REFUSED, REFUSED_TOKENS, ROSTER, SHARED, STATEMENTS};
+use crate::vectors::{
+    ACCEPTED, AGENT, GATEWAY, ISSUER, NOW, OPERATORS, REFUSED, REFUSED_TOKENS, ROSTER, SHARED, STATEMENTS,
+};
 
 /// One input.
 pub struct Seed {
@@ -29,6 +31,7 @@ pub fn all() -> Vec<Seed> {
     let mut seeds = Seeds(Vec::new());
     requests(&mut seeds);
     tokens(&mut seeds);
+    assertions(&mut seeds);
     messages::wire(&mut seeds);
     messages::records(&mut seeds);
     statements(&mut seeds);
@@ -88,6 +91,22 @@ fn request(case: &Value) -> String {
         out.push_str(&format!("{}: {}\n", field[0].as_str().unwrap(), field[1].as_str().unwrap()));
     }
     out + "\n" + text(case, "body")
+}
+
+fn assertions(seeds: &mut Seeds) {
+    let agent = "0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d";
+    let claims = |aud: &str, exp: i64| {
+        format!(r#"{{"iss":"{agent}","sub":"{agent}","aud":{aud},"exp":{exp},"iat":{NOW},"jti":"one"}}"#)
+    };
+    let header = r#"{"alg":"ES256K","typ":"JWT"}"#;
+    let (one, list) = (format!("\"{ISSUER}\""), format!("[\"{ISSUER}\"]"));
+    seeds.good("assertion", format!("{header}\n{}", claims(&one, NOW + 60)));
+    seeds.good("assertion", format!("{header}\n{}", claims(&list, NOW + 1)));
+    seeds.bad("assertion", format!("{header}\n{}", claims(&one, NOW + 61)));
+    seeds.bad("assertion", format!("{header}\n{}", claims(&one, NOW)));
+    seeds.bad("assertion", format!("{header}\n{}", claims("[]", NOW + 60)));
+    seeds.bad("assertion", format!("{}\n{}", header.replace("ES256K", "none"), claims(&one, NOW + 60)));
+    seeds.bad("assertion", "a.b.c".to_owned());
 }
 
 fn tokens(seeds: &mut Seeds) {
