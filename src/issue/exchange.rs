@@ -16,6 +16,7 @@ use super::OauthRefusal;
 use super::form::{Asked, Form, Narrowed};
 use crate::gateway::Gateway;
 use crate::refusal::{Code, Refusal};
+use crate::store::agent::Agent;
 
 /// The parent's token, which is ours, current and made out to the agent that asks.
 pub struct HandedOver {
@@ -50,6 +51,14 @@ impl HandedOver {
     /// Those on whose behalf the new token will act: the parent's principals, then the parent.
     pub fn principals(&self) -> Vec<Uuid> {
         self.token.principals().iter().copied().chain([self.token.agent()]).collect()
+    }
+
+    /// The parent's key may have been replaced since the token was made.
+    pub fn check_key(&self, parent: &Agent) -> Result<(), Refusal> {
+        if parent.keyid.as_deref() == Some(self.token.keyid()) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::TokenInvalid, "the subject_token is bound to a key that is no longer its agent's"))
     }
 
     /// The tokens that the new one derives from.

@@ -112,6 +112,9 @@ pub async fn token(
         let tool = gateway.tools.find(asked.tool.as_str()).await.map_err(|refusal| Denied::row(&entry, refusal))?;
         let tool = tool.filter(|tool| tool.tool.tenant == agent.tenant);
         let principals = known_principals(gateway, &principal_ids).await.map_err(|r| Denied::early(&entry, r))?;
+        if let (Some(handed), Some(parent)) = (handed, principals.last()) {
+            handed.check_key(parent).map_err(|refusal| Denied::early(&entry, refusal))?;
+        }
         let grants = gateway
             .cache
             .grants(agent.tenant, request.holder(&agent), asked.tool.as_str())
@@ -141,12 +144,15 @@ pub async fn token(
             Ok(recorded) => return Ok(recorded),
             Err(error) => {
                 MINTED_UNRECORDED.fetch_add(1, Ordering::Relaxed);
-                // The vault has spent an assertion with what it signed: it must be made anew.
-                if !matches!(error, AdmissionError::Stale) || presented.spend().is_some() {
+                if !matches!(error, AdmissionError::Stale) {
                     return Err(not_admitted(error));
                 }
                 for stale in principal_ids.iter().chain([&agent.id]) {
                     gateway.cache.forget(*stale, asked.tool.as_str());
+                }
+                // The vault has spent an assertion with what it signed: it must be made anew.
+                if presented.spend().is_some() {
+                    return Err(not_admitted(error));
                 }
                 agent = crate::proxy::call::known_agent(gateway, agent.id).await?;
             }
