@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::table::Case;
 use crate::{
-    assertions, certificates, components, digests, ecdsa, enrolment, exchange, frames, heads, issuance, limits, operators,
-    parameters, paths, tokens,
+    assertions, certificates, components, digests, ecdsa, enrolment, exchange, frames, heads, issuance, limits,
+    operators, parameters, paths, tokens,
 };
 
 /// What each table is about, its test and its cases.

@@ -4,9 +4,10 @@
 //! a connection from its first octet.
 
 use tgp_vault_client::wire::{
-    BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Enrol, FRAME_LIMIT, HEADER_LEN, HELLO_LEN, Header,
-    Health, Inventory, LoadDek, MintToken, NewDek, Op, Open, Release, Renew, Revoke, Seal, SetCredential, SetGrant,
-    SetRoster, Status, TlsSign, decode, decode_hello, encode, encode_call, encode_reply, hello,
+    BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Enrol, ExchangeToken, FRAME_LIMIT, HEADER_LEN,
+    HELLO_LEN, Header, Health, Inventory, LoadDek, MintToken, NewDek, Op, Open, Release, Renew, Revoke, Seal,
+    SetCredential, SetGrant, SetRoster, Status, TlsSign, decode, decode_hello, encode, encode_call, encode_reply,
+    hello,
 };
 use tgp_vault_client::{CallError, fuzzing};
 

@@ -4,10 +4,13 @@
 // Standard input: JSON {library, issuer, ca, certificate: [chain, key], agent, master_key, scope, resource, exchange}.
 // Prints what the token endpoint gave for client credentials, and for the exchange of the token in `exchange` if any.
 
+import { webcrypto } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import * as oauth from 'oauth4webapi'
 import * as openid from 'openid-client'
 import { Agent, fetch } from 'undici'
+
+globalThis.crypto ??= webcrypto // Node 18
 
 const job = JSON.parse(readFileSync(0, 'utf8'))
 const [cert, key] = job.certificate.map((file) => readFileSync(file))

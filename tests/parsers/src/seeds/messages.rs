@@ -241,7 +241,10 @@ pub(super) fn records(seeds: &mut Seeds) {
         (ID, ID, "bot", "7284019953310473", bytes(&point), AGENT.public().keyid()),
         (vec!["client_secret_basic"], 1_u32, 1_u32, 1_u32, ID, [3_u8; 32]),
     ));
-    let grant = postcard::to_stdvec(&((ID, 1_u32, ID, ID, "mail", "https://a"), (vec!["mail.*"], 0_i64, 10_i64, ID)));
+    let grant = postcard::to_stdvec(&(
+        (ID, 1_u32, ID, ID, "mail", "https://a"),
+        (vec!["mail.*"], 0_i64, 10_i64, ID, vec!["octocat/*"]),
+    ));
     let credential =
         postcard::to_stdvec(&(ID, "mail", "https://a", 1_u32, vec!["https://a"], "bearer", bytes(b"hush")));
     for (kind, plaintext) in [(1, agent), (2, grant), (3, credential)] {
