@@ -281,7 +281,7 @@ fn texts(seeds: &mut Seeds) {
     let details = "%5B%7B%22type%22%3A%22tgp_tool%22%2C%22identifier%22%3A%22mail%22%2C%22actions%22%3A%5B%22send%22%5D%2C\
                    %22locations%22%3A%5B%22https%3A%2F%2Fgw.example%2Ft%2Fmail%22%5D%7D%5D";
     seeds.good("form", format!("grant_type=client_credentials&client_id={AGENT_ID}&authorization_details={details}"));
-    seeds.bad("form", format!("{by_scope}&client_secret=x"));
+    seeds.bad("form", format!("{by_scope}&client_assertion=x&client_assertion=y"));
     let key = MasterKey::new(AGENT_ID.parse().unwrap(), 1, 12, [0xff; 32]).expose_text();
     let pair = STANDARD.encode(format!("{AGENT_ID}:{}", key.replace('_', "%5F")));
     seeds.good("form", format!("authorization: Basic {pair}"));

@@ -196,6 +196,7 @@ fn replies(seeds: &mut Seeds) {
     for octets in [
         message(Op::Describe, ok, &description()),
         message(Op::MintToken, ok, &minted),
+        message(Op::ExchangeToken, ok, &minted),
         message(Op::Release, ok, &released),
         message(Op::Seal, ok, &vec![vec![1_u8; 130]]),
         message(Op::Open, ok, &vec![b"https://a".to_vec()]),
