@@ -117,11 +117,12 @@ fn refused_by_vault(refused: VaultRefusal) -> Refusal {
         | RefusalCode::TokenInvalid
         | RefusalCode::ScopeInsufficient
         | RefusalCode::ResourceRefused
+        | RefusalCode::DelegationRefused
         | RefusalCode::GrantMissing
         | RefusalCode::CodeInvalid
         | RefusalCode::CodeUsed
         | RefusalCode::CodeExpired => Code::from_text(code.as_str()).unwrap_or(Code::Internal),
-        RefusalCode::MasterKeyInvalid => Code::CodeInvalid,
+        RefusalCode::MasterKeyInvalid | RefusalCode::AssertionInvalid => Code::CodeInvalid,
         RefusalCode::CsrInvalid | RefusalCode::OutOfRange => Code::RequestMalformed,
         RefusalCode::StatementInvalid
         | RefusalCode::StatementExpired

@@ -17,6 +17,8 @@ mod batch;
 mod cache;
 #[path = "store/constraint.rs"]
 mod constraint;
+#[path = "store/delegation.rs"]
+mod delegation;
 #[path = "store/fault.rs"]
 mod fault;
 #[path = "store/partition.rs"]

@@ -149,6 +149,7 @@ fn basis(permit: &Permit) -> Basis {
     Basis {
         agent: permit.agent(),
         agent_version: Some(permit.agent_version()),
+        principals: permit.principals().to_vec(),
         tool: Some((permit.tool().to_string(), permit.tool_version())),
         grant: Some((permit.grant(), permit.grant_version())),
     }
@@ -229,7 +230,7 @@ impl Admission {
         entry: Entry,
         spend: Option<Spend>,
     ) -> Result<Recorded<()>, AdmissionError> {
-        let basis = Basis { agent, agent_version: None, tool: None, grant: None };
+        let basis = Basis { agent, agent_version: None, principals: Vec::new(), tool: None, grant: None };
         self.spend(Waiting::new(entry).resting_on(basis).spending(spend)).await?;
         Ok(Recorded::new(()))
     }

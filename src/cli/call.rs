@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     fn action(path: &str) -> Action {
-        Action { name: "read".parse().unwrap(), method: "GET".into(), path: path.into() }
+        Action { name: "read".parse().unwrap(), method: "GET".into(), path: path.into(), resource: None }
     }
 
     fn pairs(texts: &[&str]) -> Vec<Pair> {

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tgp_authority::{ActionPattern, Grant as GrantOrder, Operation, RecordKind, Revoke};
 use tgp_client::unix_now;
-use tgp_request::name::Slug;
+use tgp_request::name::{ResourcePattern, Slug};
 use uuid::Uuid;
 
 use super::client::{OperatorClient, date, escape, joined, member, rows, scoped, uuid};
@@ -51,6 +51,10 @@ struct Add {
     /// Which of the tool's credentials is used under it [default: the unnamed one]
     #[arg(long, value_name = "NAME")]
     credential: Option<Slug>,
+    /// On which resources of the tool, `octocat/hello`; `*` is one segment, `**` at the end all that follows; may be
+    /// repeated [default: all]
+    #[arg(long = "on", value_name = "PATTERN")]
+    resources: Vec<ResourcePattern>,
     /// How long it is good
     #[arg(long = "for", value_name = "TIME", default_value = "30d")]
     lifetime: Span,
@@ -91,6 +95,9 @@ impl Add {
         let mut actions = self.actions.clone();
         actions.sort();
         actions.dedup();
+        let mut resources = self.resources.clone();
+        resources.sort();
+        resources.dedup();
         let order = GrantOrder {
             grant: Uuid::new_v4(),
             version: 1,
@@ -100,6 +107,7 @@ impl Add {
             // Not the gateway's word for it: what is granted is what the granter knows the tool by.
             resource: self.resource.clone().unwrap_or_else(|| format!("{}/t/{}", client.deployment.issuer, self.tool)),
             actions,
+            resources,
             not_before: now - CLOCK_DIFFERENCE,
             not_after,
             credential: self.credential.clone(),
@@ -115,6 +123,7 @@ impl Add {
                     ("tool", order.tool.to_string()),
                     ("actions", patterns.join(" ")),
                     ("credential", order.credential.as_ref().map(ToString::to_string).unwrap_or_default()),
+                    ("on", order.resources.iter().map(ResourcePattern::as_str).collect::<Vec<_>>().join(" ")),
                     ("until", time::text(not_after)),
                     ("grant", order.grant.to_string()),
                 ]),
@@ -141,7 +150,7 @@ impl List {
         let path = if query.is_empty() { "/v1/grants".to_owned() } else { format!("/v1/grants?{}", query.join("&")) };
         let grants: Value = client.get(&scoped(&path, self.acting.tenant)).await?;
         output.show(&grants, || {
-            let mut table = Table::new(&["AGENT", "TOOL", "ACTIONS", "STATE", "UNTIL", "GRANT"]);
+            let mut table = Table::new(&["AGENT", "TOOL", "ACTIONS", "ON", "STATE", "UNTIL", "GRANT"]);
             for grant in rows(&grants) {
                 table.row([
                     Some(member(grant, "handle"))
@@ -149,6 +158,7 @@ impl List {
                         .unwrap_or_else(|| member(grant, "agent")),
                     member(grant, "tool"),
                     joined(grant, "actions"),
+                    Some(joined(grant, "resources")).filter(|on| !on.is_empty()).unwrap_or_else(|| "all".to_owned()),
                     state(grant, unix_now()).to_owned(),
                     date(grant, "not_after"),
                     member(grant, "grant"),

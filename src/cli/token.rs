@@ -1,13 +1,15 @@
 //! `tgp token`: take an access token, as an agent. And which agent: `--agent` or `$TGP_AGENT`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use serde_json::{Value, json};
-use tgp_client::{Agent, Origin};
-use tgp_request::name::{ActionName, Slug};
+use tgp_client::{Agent, Origin, Wanted};
+use tgp_request::name::{ActionName, ResourcePattern, Slug};
+use uuid::Uuid;
 
 use super::output::Output;
 use super::{CliError, block_on, input};
@@ -21,6 +23,9 @@ pub struct AgentArgs {
     /// The file with the master key, when the directory does not hold it; `-` for standard input
     #[arg(long, value_name = "FILE")]
     master_key_file: Option<PathBuf>,
+    /// Authenticate by the identity key (private_key_jwt) in place of the master key
+    #[arg(long)]
+    private_key_jwt: bool,
     /// Connect to this origin; what is signed stays the gateway's issuer
     #[arg(long, value_name = "URL")]
     via: Option<String>,
@@ -36,6 +41,9 @@ impl AgentArgs {
         if let Some(path) = &self.master_key_file {
             agent = agent.with_master_key(&input::secret(Some(path), "the master key")?)?;
         }
+        if self.private_key_jwt {
+            agent = agent.asserting();
+        }
         if let Some(via) = &self.via {
             agent = agent.through(Origin::parse(via)?);
         }
@@ -49,6 +57,15 @@ pub struct Token {
     /// One action, or several where the grant allows it
     #[arg(required = true)]
     actions: Vec<ActionName>,
+    /// Only for these resources of the tool, as `tgp grant add --on` writes them; may be repeated
+    #[arg(long = "on", value_name = "PATTERN")]
+    resources: Vec<ResourcePattern>,
+    /// Make it out to another agent, which may exchange it for one of its own (its UUID)
+    #[arg(long, value_name = "AGENT")]
+    for_agent: Option<Uuid>,
+    /// Exchange the token in this file, which another agent had made out to this one; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    handed: Option<PathBuf>,
     /// Show what it says instead of the token itself
     #[arg(long)]
     claims: bool,
@@ -59,7 +76,17 @@ pub struct Token {
 impl Token {
     pub fn run(self, output: &Output) -> Result<(), CliError> {
         let agent = self.agent.load()?;
-        let token = block_on(async { Ok(agent.token(&self.tool, &self.actions).await?) })?;
+        let mut wanted = Wanted::new(&self.tool, &self.actions).on(&self.resources);
+        if let Some(other) = self.for_agent {
+            wanted = wanted.made_out_to(other);
+        }
+        let handed = self.handed.as_deref().map(|path| input::secret(Some(path), "the token")).transpose()?;
+        let token = block_on(async {
+            match &handed {
+                Some(text) => Ok(Arc::new(agent.exchange(text.trim(), &wanted).await?)),
+                None => Ok(agent.token_for(wanted).await?),
+            }
+        })?;
         if self.claims {
             let claims = claims(token.expose_text())?;
             return output.show(&claims, || format!("{claims:#}\n"));

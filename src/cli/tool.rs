@@ -51,7 +51,7 @@ struct Add {
     /// For a tool that asks the gateway by itself: the URL below which it is called
     #[arg(long, value_name = "URL")]
     resource: Option<String>,
-    /// What it does: NAME='METHOD /path/{parameter}'; may be repeated
+    /// What it does: NAME='METHOD /path/{parameter}', and what that touches: ' on {parameter}'; may be repeated
     #[arg(long = "action", value_name = "ACTION", required = true)]
     actions: Vec<Action>,
     /// Let it be at a private address
@@ -61,12 +61,14 @@ struct Add {
     acting: ActingArgs,
 }
 
-/// `send=POST /messages`
+/// `send=POST /messages`, `read=GET /repos/{owner}/{repo} on {owner}/{repo}`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Action {
     name: ActionName,
     method: String,
     path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<String>,
 }
 
 impl FromStr for Action {
@@ -80,15 +82,19 @@ impl FromStr for Action {
         if method.is_empty() || !method.bytes().all(|b| b.is_ascii_uppercase()) {
             return Err(format!("{method:?} is not a method: methods are written in capitals"));
         }
+        let (path, resource) = match path.split_once(" on ") {
+            Some((path, resource)) => (path, Some(resource.trim().to_owned())),
+            None => (path, None),
+        };
         let path: PathTemplate = path.trim().parse().map_err(|e| format!("{e}"))?;
-        Ok(Self { name, method: method.to_owned(), path: path.as_str().to_owned() })
+        Ok(Self { name, method: method.to_owned(), path: path.as_str().to_owned(), resource })
     }
 }
 
 /// For `crate::fuzzing`.
 pub(crate) fn action(text: &str) -> Option<crate::store::tool::Action> {
-    let Action { name, method, path } = text.parse().ok()?;
-    Some(crate::store::tool::Action { name: name.to_string(), method, template: path, stream: false })
+    let Action { name, method, path, resource } = text.parse().ok()?;
+    Some(crate::store::tool::Action { name: name.to_string(), method, template: path, stream: false, resource })
 }
 
 impl Tool {
@@ -155,9 +161,9 @@ async fn list(acting: &ActingArgs, output: &Output) -> Result<(), CliError> {
 }
 
 fn text(tool: &Value) -> String {
-    let mut actions = Table::new(&["ACTION", "METHOD", "PATH"]);
+    let mut actions = Table::new(&["ACTION", "METHOD", "PATH", "ON"]);
     for action in rows(&tool["actions"]) {
-        actions.row([member(action, "name"), member(action, "method"), member(action, "path")]);
+        actions.row(["name", "method", "path", "resource"].map(|column| member(action, column)));
     }
     format!(
         "{}\n{}\n{}\n{}",
@@ -187,6 +193,11 @@ mod tests {
         assert_eq!(
             (action.name.as_str(), action.method.as_str(), action.path.as_str()),
             ("read", "GET", "/messages/{id}")
+        );
+        let touching: Action = "read=GET /repos/{owner}/{repo} on {owner}/{repo}".parse().unwrap();
+        assert_eq!(
+            (touching.path.as_str(), touching.resource.as_deref()),
+            ("/repos/{owner}/{repo}", Some("{owner}/{repo}"))
         );
         for bad in ["read", "read=GET", "read=get /x", "=GET /x", "read=GET x", "read=GET /x/{", "re ad=GET /x"] {
             assert!(bad.parse::<Action>().is_err(), "{bad}");

@@ -22,14 +22,16 @@ use super::problem;
 use super::verifiers;
 use crate::admission::{Entry, Kind};
 use crate::gateway::Gateway;
-use crate::issue::basic::Presented;
+use crate::issue::client::Presented;
 use crate::issue::enrol::{self, Signed};
-use crate::issue::form::{Asked, Way};
+use crate::issue::exchange::HandedOver;
+use crate::issue::form::{ACCESS_TOKEN, Asked, Form, GrantType, Way};
 use crate::issue::{self, OauthError, OauthRefusal};
 use crate::proxy::call::{self, Call, known_agent, read_body};
 use crate::refusal::{Advice, Code, Refusal};
 use crate::store::agent::{Agent, Status};
 use crate::store::grant::Grant;
+use crate::store::tool::Action;
 use crate::verify::Denied;
 
 /// Forms, statements and certificate requests are small.
@@ -169,9 +171,10 @@ impl AgentRoutes {
             "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
             "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
             "revocation_endpoint_auth_methods_supported": ["tls_client_auth"],
-            "grant_types_supported": ["client_credentials"],
+            "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"],
             "response_types_supported": [],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": ["ES256K"],
             "authorization_details_types_supported": ["tgp_tool"],
         });
         cached(answer_json(StatusCode::OK, &metadata))
@@ -217,38 +220,40 @@ impl AgentRoutes {
             method: Some(parts.method.to_string()),
             ..Entry::new(request_id, Kind::Token, agent.tenant)
         };
-        // Until the vault has checked the master key, only the certificate speaks for the agent.
+        // Until the vault has checked what it shows, only the certificate speaks for the agent.
         let row = |refusal: Refusal| (Denied::early(&entry, refusal), None);
-        let presented = Presented::parse(&parts.headers).map_err(row)?;
+        let named = |OauthRefusal { error, refusal }| (Denied::early(&entry, refusal), Some(error));
+        let form =
+            read_body(&parts.headers, body, BODY_LIMIT, gateway.config.limits.body_timeout).await.map_err(row)?;
+        is_form(&parts).map_err(row)?;
+        let mut form = Form::parse(&form).map_err(named)?;
+        let presented = Presented::of(gateway, &parts.headers, &mut form, &agent).map_err(named)?;
         if presented.agent != agent.id {
             let detail = "the certificate and the client credentials name different agents";
             return Err(row(Refusal::new(Code::CertificateMismatch, detail)));
         }
-        let form =
-            read_body(&parts.headers, body, BODY_LIMIT, gateway.config.limits.body_timeout).await.map_err(row)?;
-        is_form(&parts).map_err(row)?;
-        let asked = Asked::parse(&form, &agent.id.to_string())
-            .map_err(|OauthRefusal { error, refusal }| (Denied::early(&entry, refusal), Some(error)))?;
+        let (asked, handed) = match form.grant_type(agent.id).map_err(named)? {
+            GrantType::ClientCredentials => (Asked::parse(form).map_err(named)?, None),
+            GrantType::TokenExchange => {
+                let (handed, asked) = HandedOver::of(gateway, form, agent.id).map_err(named)?;
+                (asked, Some(handed))
+            }
+        };
         *way = Some(asked.way);
         let entry = Entry {
             tool: Some(asked.tool.to_string()),
             action: Some(asked.actions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
             ..entry
         };
-        let token = issue::token(gateway, agent, presented, &asked, entry).await.map_err(plain)?.into_inner();
+        let request = issue::Request { presented, asked, handed };
+        let token = issue::token(gateway, agent, &request, entry).await.map_err(plain)?.into_inner();
         let reply = TokenReply {
             access_token: token.expose_text(),
             token_type: "Bearer",
             expires_in: token.expires_in,
             scope: &token.scope,
-            authorization_details: (asked.way == Way::Details).then(|| {
-                json!([{
-                    "type": "tgp_tool",
-                    "locations": [token.resource],
-                    "actions": token.actions,
-                    "identifier": token.tool,
-                }])
-            }),
+            issued_token_type: request.handed.is_some().then_some(ACCESS_TOKEN),
+            authorization_details: (request.asked.way == Way::Details).then(|| token.details()),
         };
         let mut response = secret_json(StatusCode::OK, &reply);
         response.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
@@ -358,6 +363,9 @@ struct TokenReply<'a> {
     token_type: &'static str,
     expires_in: i64,
     scope: &'a str,
+    /// RFC 8693 §2.2.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     authorization_details: Option<Value>,
 }
@@ -418,14 +426,11 @@ fn entry_of(tool: &crate::store::tool::Tool, grants: &[&Grant]) -> Value {
     json!({
         "slug": tool.slug,
         "resource": tool.resource,
-        "actions": tool.actions.iter().map(|action| json!({
-            "name": action.name,
-            "method": action.method,
-            "path": action.template,
-        })).collect::<Vec<_>>(),
+        "actions": tool.actions.iter().map(Action::to_json).collect::<Vec<_>>(),
         "grants": grants.iter().map(|grant| json!({
             "grant": grant.id,
             "actions": grant.actions,
+            "resources": grant.resources,
             "not_before": grant.not_before,
             "not_after": grant.not_after,
         })).collect::<Vec<_>>(),

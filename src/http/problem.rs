@@ -36,6 +36,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::AgentRetired
         | Code::GrantMissing
         | Code::ResourceRefused
+        | Code::DelegationRefused
         | Code::ApprovalRequired
         | Code::BodyRequired
         | Code::StatementRefused

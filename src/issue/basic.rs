@@ -12,20 +12,21 @@ use zeroize::Zeroizing;
 use super::form::decode;
 use crate::refusal::{Code, Refusal};
 
-/// What the client says it is. Whether the key is genuine only the vault can tell.
-pub struct Presented {
+/// The agent's UUID and its master key. Whether the key is genuine only the vault can tell.
+pub struct Basic {
     pub agent: Uuid,
     pub master_key: Zeroizing<String>,
 }
 
-impl Presented {
-    pub fn parse(headers: &HeaderMap) -> Result<Self, Refusal> {
+impl Basic {
+    /// `None` without an authorization field.
+    pub fn parse(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
         let missing = || {
             Refusal::new(Code::CodeInvalid, "authenticate as client_secret_basic: the agent's UUID and its master key")
         };
         let malformed = || Refusal::new(Code::CodeInvalid, "the agent's UUID or its master key is not of its form");
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let value = values.next().ok_or_else(missing)?;
+        let Some(value) = values.next() else { return Ok(None) };
         if values.next().is_some() {
             return Err(Refusal::new(Code::RequestMalformed, "send one authorization header"));
         }
@@ -43,7 +44,7 @@ impl Presented {
         if parsed.agent != agent {
             return Err(malformed());
         }
-        Ok(Self { agent, master_key })
+        Ok(Some(Self { agent, master_key }))
     }
 }
 
@@ -69,8 +70,8 @@ mod tests {
     #[test]
     fn both_halves_are_form_decoded_after_base64() {
         let encoded = key().replace('_', "%5F");
-        let presented =
-            Presented::parse(&headers(&format!("{}:{encoded}", AGENT.replace('-', "%2D")))).expect("parses");
+        let pair = format!("{}:{encoded}", AGENT.replace('-', "%2D"));
+        let presented = Basic::parse(&headers(&pair)).expect("parses").expect("is there");
         assert_eq!(presented.agent.to_string(), AGENT);
         assert_eq!(*presented.master_key, key());
     }
@@ -79,9 +80,9 @@ mod tests {
     fn a_key_of_another_agent_or_none_is_refused_alike() {
         let other = "0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5e";
         for pair in [format!("{other}:{}", key()), format!("{AGENT}:"), format!("{AGENT}:tgpmk_x"), AGENT.to_owned()] {
-            assert_eq!(Presented::parse(&headers(&pair)).err().expect("refused").code, Code::CodeInvalid, "{pair}");
+            assert_eq!(Basic::parse(&headers(&pair)).err().expect("refused").code, Code::CodeInvalid, "{pair}");
         }
-        assert_eq!(Presented::parse(&HeaderMap::new()).err().expect("refused").code, Code::CodeInvalid);
+        assert!(Basic::parse(&HeaderMap::new()).expect("no refusal").is_none());
     }
 
     #[test]
@@ -89,6 +90,6 @@ mod tests {
         let mut two = headers(&format!("{AGENT}:{}", key()));
         let again = two[AUTHORIZATION].clone();
         two.append(AUTHORIZATION, again);
-        assert_eq!(Presented::parse(&two).err().expect("refused").code, Code::RequestMalformed);
+        assert_eq!(Basic::parse(&two).err().expect("refused").code, Code::RequestMalformed);
     }
 }

@@ -52,6 +52,12 @@ impl OauthRefusal {
         Self { error: OauthError::InvalidClient, refusal }
     }
 
+    /// Of a client that shows nothing good; what cannot be read at all is no client's fault but the request's.
+    pub fn of_client(refusal: Refusal) -> Self {
+        let error = Self::name(refusal.code, None);
+        Self { error, refusal }
+    }
+
     pub fn invalid_scope(refusal: Refusal) -> Self {
         Self { error: OauthError::InvalidScope, refusal }
     }
@@ -65,7 +71,8 @@ impl OauthRefusal {
     }
 
     pub fn unsupported_grant_type() -> Self {
-        let refusal = Refusal::new(Code::RequestMalformed, "grant_type must be client_credentials");
+        let refusal =
+            Refusal::new(Code::RequestMalformed, "grant_type must be client_credentials or that of token exchange");
         Self { error: OauthError::UnsupportedGrantType, refusal }
     }
 
@@ -77,7 +84,10 @@ impl OauthRefusal {
                 | Code::CertificateInvalid
                 | Code::CertificateMismatch
                 | Code::CodeInvalid
-                | Code::VerifierRequired,
+                | Code::VerifierRequired
+                // RFC 7523 §3.2: an assertion that was seen or made too long ago authenticates nobody.
+                | Code::SignatureReplayed
+                | Code::SignatureExpired,
                 _,
             ) => OauthError::InvalidClient,
             (Code::AgentFrozen | Code::AgentRetired, _) => OauthError::UnauthorizedClient,

@@ -28,6 +28,7 @@ use crate::store::agent::Agent;
 use crate::verify::Denied;
 use crate::verify::decide::{self, Asked};
 use crate::verify::denied::not_admitted;
+use crate::verify::manifest::Matched;
 use crate::verify::tools::ReadyTool;
 
 /// How often a decision is made again because its ground had moved.
@@ -118,12 +119,14 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
     let evidence = Evidence { request: &request, token: &token, certificate_not_after };
     // Watched from before it is admitted, so that no freeze falls between: what was admitted before the
     // freeze is cut by it. Declared before the ending, so that it outlives it.
-    let mut watched = gateway.streams.watch(agent.id, token.claims().jti);
+    let tokens: Vec<Uuid> = token.derived_from().iter().copied().chain([token.claims().jti]).collect();
+    let mut watched = gateway.streams.watch(agent.id, token.principals(), &tokens);
     // With the ending, however this ends is recorded.
-    let Admitted { recorded: (permit, ending), tool, agent, under } =
+    let Admitted { recorded: (permit, ending), tool, agent, principals, under } =
         admit(gateway, &Proxy, &evidence, agent, &place, entry).await?;
     let exchange = async {
-        let credential = exchange::draw(gateway, permit, (&agent, &under), &tool, &request, &headers).await?;
+        let by = By { agent: &agent, principals: &principals, under: &under };
+        let credential = exchange::draw(gateway, permit, by, &tool, &request, &headers).await?;
         let to = exchange::Target { method: &method, rest: place.rest, query: place.query };
         exchange::send(gateway, credential, &tool, to, &headers, content).await
     };
@@ -143,6 +146,23 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
 
 fn tool_unknown(slug: &str) -> Refusal {
     Refusal::new(Code::ToolUnknown, format!("there is no tool {slug:.63}"))
+}
+
+/// Those on whose behalf a token acts, as they are now. One that the store does not know was deleted behind our back.
+pub async fn known_principals(gateway: &Gateway, ids: &[Uuid]) -> Result<Vec<Arc<Agent>>, Refusal> {
+    let mut principals = Vec::with_capacity(ids.len());
+    for id in ids {
+        let found = gateway.cache.agent(*id).await?;
+        let unknown =
+            || Refusal::new(Code::TokenInvalid, "the token acts on behalf of an agent that is not known here");
+        principals.push(found.ok_or_else(unknown)?);
+    }
+    Ok(principals)
+}
+
+/// What the record says of a call that an agent makes for others.
+pub fn on_behalf_of(principals: &[Uuid]) -> Option<serde_json::Value> {
+    (!principals.is_empty()).then(|| serde_json::json!({ "on_behalf_of": principals }))
 }
 
 /// An agent whose certificate we signed and whom the store does not know was deleted behind our back.
@@ -278,6 +298,8 @@ pub(crate) struct Admitted<R> {
     pub(crate) recorded: R,
     pub(crate) tool: Arc<ReadyTool>,
     pub(crate) agent: Arc<Agent>,
+    /// On whose behalf it acts.
+    pub(crate) principals: Vec<Arc<Agent>>,
     pub(crate) under: Under,
 }
 
@@ -320,15 +342,19 @@ pub(crate) async fn admit<D: Door>(
         let tool =
             find_tool(gateway, place.slug, agent.tenant).await.map_err(|refusal| Denied::row(&entry, refusal))?;
         entry.action = tool.manifest.action(request.method(), place.path()).map(ToString::to_string);
-        let (permit, under) = permit(gateway, request, token, &agent, &tool, place)
+        let principals =
+            known_principals(gateway, token.principals()).await.map_err(|refusal| Denied::row(&entry, refusal))?;
+        let (permit, under) = permit(gateway, request, token, (&agent, &principals), &tool, place)
             .await
             .map_err(|refusal| Denied::row(&entry, refusal))?;
         door.ready(&tool, &under).map_err(|refusal| Denied::row(&entry, refusal))?;
         entry.grant = Some(permit.grant());
         match door.admit(gateway, permit, entry.clone(), spend.clone()).await {
-            Ok(recorded) => return Ok(Admitted { recorded, tool, agent, under }),
+            Ok(recorded) => return Ok(Admitted { recorded, tool, agent, principals, under }),
             Err(AdmissionError::Stale) => {
-                gateway.cache.forget(agent.id, place.slug);
+                for stale in token.principals().iter().chain([&agent.id]) {
+                    gateway.cache.forget(*stale, place.slug);
+                }
                 agent = known_agent(gateway, agent.id).await?;
             }
             Err(error) => return Err(not_admitted(error)),
@@ -342,15 +368,15 @@ async fn permit(
     gateway: &Gateway,
     request: &VerifiedRequest,
     token: &VerifiedToken,
-    agent: &Agent,
+    (agent, principals): (&Agent, &[Arc<Agent>]),
     tool: &ReadyTool,
     place: &Place<'_>,
 ) -> Result<(Permit, Under), Refusal> {
-    let action = tool.manifest.action(request.method(), place.path());
+    let matched = tool.manifest.matched(request.method(), place.path());
     if *token.tool() != tool.slug {
         let refusal = Refusal::new(Code::ScopeInsufficient, format!("the token is for {}", token.tool()));
-        return Err(match action {
-            Some(action) => refusal.advise(Advice::Scope(format!("{}:{action}", tool.slug))),
+        return Err(match matched {
+            Some(Matched { action, .. }) => refusal.advise(Advice::Scope(format!("{}:{action}", tool.slug))),
             None => refusal,
         });
     }
@@ -358,15 +384,21 @@ async fn permit(
     if *resource != tool.tool.resource {
         return Err(Refusal::new(Code::ResourceRefused, format!("the token is for {resource}, not for this tool")));
     }
-    let Some(action) = action else {
+    let Some(Matched { action, resource: touched }) = matched else {
         // Without the path, which may hold what nobody should read in a log.
         let detail = format!("this method and path are no action of {}", tool.slug);
         return Err(Refusal::new(Code::ActionUnknown, detail));
     };
-    let asked =
-        Asked { tool: &tool.slug, resource, actions: std::slice::from_ref(action), covered: Some(token.actions()) };
-    let grants = gateway.cache.grants(agent.tenant, agent.id, &tool.tool.slug).await?;
-    let (permit, grant) = decide::decide(&asked, agent, Some(tool), &grants, gateway.now())
+    let asked = Asked {
+        tool: &tool.slug,
+        resource,
+        actions: std::slice::from_ref(action),
+        covered: Some(token.actions()),
+        resources: token.resources(),
+        touched: touched.as_ref(),
+    };
+    let grants = gateway.cache.grants(agent.tenant, token.subject(), &tool.tool.slug).await?;
+    let (permit, grant) = decide::decide(&asked, agent, principals, Some(tool), &grants, gateway.now())
         .map_err(|denial| decide::refusal(&denial, &tool.slug))?;
     Ok((permit, Under::of(grant)))
 }

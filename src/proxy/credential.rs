@@ -38,6 +38,7 @@ pub struct Credential {
 pub struct Claim<'a> {
     pub agent_record: &'a [u8],
     pub grant_record: &'a [u8],
+    pub principal_records: &'a [Vec<u8>],
     pub credential_record: &'a [u8],
     pub request: &'a RequestEnvelope,
     pub draw: Draw,
@@ -58,10 +59,11 @@ impl Credential {
     /// Draws the credential. Spends the permit: what was recorded once is forwarded once.
     pub async fn release(vault: &Vault, permit: Recorded<Permit>, claim: Claim<'_>) -> Result<Self, Refusal> {
         let permit = permit.into_inner();
-        let Claim { agent_record, grant_record, credential_record, request, draw } = claim;
+        let Claim { agent_record, grant_record, principal_records, credential_record, request, draw } = claim;
         let release = || Release {
             agent_record: agent_record.to_vec(),
             grant_record: grant_record.to_vec(),
+            principal_records: principal_records.to_vec(),
             credential_record: credential_record.to_vec(),
             request: request.clone(),
             draw: draw.clone(),

@@ -1,6 +1,8 @@
 //! One exchange with a tool's upstream: the credential drawn for a recorded permit, the request with it,
 //! and the reply without it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
@@ -101,17 +103,26 @@ impl Under {
     }
 }
 
+/// Who calls, on whose behalf, and by which grant.
+pub struct By<'a> {
+    pub agent: &'a Agent,
+    pub principals: &'a [Arc<Agent>],
+    pub under: &'a Under,
+}
+
 pub async fn draw(
     gateway: &Gateway,
     permit: Recorded<Permit>,
-    (agent, under): (&Agent, &Under),
+    by: By<'_>,
     tool: &ReadyTool,
     request: &VerifiedRequest,
     headers: &HeaderMap,
 ) -> Result<(Credential, Holder), Refusal> {
+    let By { agent, principals, under } = by;
     let name = under.credential.as_str();
     let sealed = tool.tool.credential(name).ok_or_else(|| no_credential(&tool.slug, name))?;
     let record = agent.record.as_deref().ok_or_else(|| Refusal::internal(&"an active agent without a record"))?;
+    let principals = records(principals)?;
     let envelope = RequestEnvelope {
         method: request.method().to_owned(),
         target_uri: request.target_uri().to_owned(),
@@ -121,6 +132,7 @@ pub async fn draw(
     let claim = Claim {
         agent_record: record,
         grant_record: &under.record,
+        principal_records: &principals,
         credential_record: &sealed.record,
         request: &envelope,
         draw: Draw::Secret,
@@ -137,6 +149,12 @@ pub async fn draw(
         Credential::release(&gateway.vault, permit, claim).await?
     };
     Ok((credential, holder))
+}
+
+/// The vault's records of agents, in their order.
+pub fn records(agents: &[Arc<Agent>]) -> Result<Vec<Vec<u8>>, Refusal> {
+    let missing = || Refusal::internal(&"an agent that handed a token on has no record");
+    agents.iter().map(|agent| agent.record.clone().ok_or_else(missing)).collect()
 }
 
 /// The signature's own fields and those that it names.

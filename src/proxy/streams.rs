@@ -106,17 +106,22 @@ impl Drop for Watched {
 }
 
 impl Streams {
-    /// Registers a stream of `agent` with the token `jti`; dropping it takes it off again.
-    pub fn watch(&self, agent: Uuid, jti: Uuid) -> Watched {
+    /// Registers a stream of `agent`, on behalf of `principals`, with a token that rests on `tokens`, its own and those that
+    /// it was made from; dropping it takes it off again.
+    pub fn watch(&self, agent: Uuid, principals: &[Uuid], tokens: &[Uuid]) -> Watched {
         self.0.watched.fetch_add(1, Ordering::Relaxed);
-        let (agent, token) = (self.0.entry(Ground::Agent(agent)), self.0.entry(Ground::Token(jti)));
-        let cut = Box::pin(async move {
-            tokio::select! {
-                code = cut(&agent) => code,
-                code = cut(&token) => code,
-            }
-        });
-        Watched { shared: Arc::clone(&self.0), cut }
+        let agents = principals.iter().copied().chain([agent]).map(Ground::Agent);
+        let grounds = agents.chain(tokens.iter().copied().map(Ground::Token));
+        let mut cuts: Vec<_> = grounds.map(|ground| Box::pin(cut(self.0.entry(ground)))).collect();
+        // Whichever is cut first cuts the stream.
+        let first = move |cx: &mut Context<'_>| {
+            let ready = cuts.iter_mut().find_map(|cut| match cut.as_mut().poll(cx) {
+                Poll::Ready(code) => Some(code),
+                Poll::Pending => None,
+            });
+            ready.map_or(Poll::Pending, Poll::Ready)
+        };
+        Watched { shared: Arc::clone(&self.0), cut: Box::pin(std::future::poll_fn(first)) }
     }
 
     /// Looks after open streams for as long as it is polled.
@@ -216,7 +221,7 @@ impl Streams {
 }
 
 /// Why what rests on this was cut, once it is.
-async fn cut(entry: &Entry) -> Code {
+async fn cut(entry: Arc<Entry>) -> Code {
     match entry.cut.subscribe().wait_for(Option::is_some).await.map(|code| *code) {
         Ok(code) => code.unwrap_or(Code::AgentFrozen),
         // The sender lives as long as the stream that holds its entry.
@@ -236,7 +241,7 @@ mod tests {
     async fn cutting_an_agent_cuts_all_its_streams_and_no_others() {
         let streams = Streams::default();
         let (frozen, other) = (Uuid::new_v4(), Uuid::new_v4());
-        let stream = |agent| streams.watch(agent, Uuid::new_v4());
+        let stream = |agent| streams.watch(agent, &[], &[Uuid::new_v4()]);
         let (mut one, mut two, mut third) = (stream(frozen), stream(frozen), stream(other));
         streams.stop_agent(frozen, Status::Frozen);
         assert_eq!(code(&mut one).await, Code::AgentFrozen);
@@ -249,17 +254,35 @@ mod tests {
     async fn cutting_a_token_cuts_its_streams_and_not_the_agents_others() {
         let streams = Streams::default();
         let (agent, revoked) = (Uuid::new_v4(), Uuid::new_v4());
-        let (mut one, mut other) = (streams.watch(agent, revoked), streams.watch(agent, Uuid::new_v4()));
+        let mut one = streams.watch(agent, &[], &[revoked]);
+        let mut handed = streams.watch(Uuid::new_v4(), &[agent], &[revoked, Uuid::new_v4()]);
+        let mut other = streams.watch(agent, &[], &[Uuid::new_v4()]);
         streams.cut(Ground::Token(revoked), Code::TokenInvalid);
         assert_eq!(code(&mut one).await, Code::TokenInvalid);
+        assert_eq!(code(&mut handed).await, Code::TokenInvalid, "made from it");
         assert!(tokio::time::timeout(Duration::from_millis(20), code(&mut other)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn stopping_whoever_handed_a_token_on_cuts_the_streams_that_it_opened() {
+        let streams = Streams::default();
+        let (child, parent, grandparent) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
+        let mut own = streams.watch(child, &[], &[Uuid::new_v4()]);
+        let mut handed = streams.watch(child, &[grandparent, parent], &[Uuid::new_v4()]);
+        streams.stop_agent(grandparent, Status::Retired);
+        assert_eq!(code(&mut handed).await, Code::AgentRetired);
+        assert!(tokio::time::timeout(Duration::from_millis(20), code(&mut own)).await.is_err());
+        streams.stop_agent(child, Status::Frozen);
+        assert_eq!(code(&mut own).await, Code::AgentFrozen);
+        drop((own, handed));
+        streams.ended().await;
     }
 
     #[tokio::test]
     async fn an_agent_without_streams_is_forgotten() {
         let streams = Streams::default();
         let (agent, jti) = (Uuid::new_v4(), Uuid::new_v4());
-        let (one, two) = (streams.watch(agent, jti), streams.watch(agent, jti));
+        let (one, two) = (streams.watch(agent, &[], &[jti]), streams.watch(agent, &[], &[jti]));
         drop(one);
         assert_eq!(streams.0.lock().by.len(), 2, "the agent and the token");
         drop(two);
@@ -269,10 +292,11 @@ mod tests {
     #[tokio::test]
     async fn a_gateway_that_ends_cuts_all_streams_and_waits_for_the_last() {
         let streams = Streams::default();
-        let mut open = streams.watch(Uuid::new_v4(), Uuid::new_v4());
+        let stream = || streams.watch(Uuid::new_v4(), &[], &[Uuid::new_v4()]);
+        let mut open = stream();
         streams.stop();
         assert_eq!(code(&mut open).await, Code::GatewayStopping);
-        assert_eq!(code(&mut streams.watch(Uuid::new_v4(), Uuid::new_v4())).await, Code::GatewayStopping, "late");
+        assert_eq!(code(&mut stream()).await, Code::GatewayStopping, "late");
         assert!(tokio::time::timeout(Duration::from_millis(20), streams.ended()).await.is_err());
         drop(open);
         streams.ended().await;

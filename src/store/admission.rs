@@ -37,6 +37,8 @@ pub(crate) mod verdict {
 pub(crate) struct Basis {
     pub(crate) agent: Uuid,
     pub(crate) agent_version: Option<i64>,
+    /// On whose behalf; the first holds the grant.
+    pub(crate) principals: Vec<Uuid>,
     pub(crate) tool: Option<(String, i64)>,
     pub(crate) grant: Option<(Uuid, i64)>,
 }
@@ -81,6 +83,9 @@ pub(crate) struct Columns {
     created: Vec<Option<i64>>,
     token_expires: Vec<Option<i64>>,
     token_actions: Vec<Option<String>>,
+    /// With commas between: `unnest` would flatten lists.
+    principals: Vec<Option<String>>,
+    derived_from: Vec<Option<String>>,
 }
 
 impl Columns {
@@ -106,6 +111,7 @@ impl Columns {
             method,
             target_sha256,
             jti,
+            derived_from,
             detail,
         } = entry;
         self.preset.push(preset);
@@ -130,9 +136,15 @@ impl Columns {
         self.jti.push(token.map(|token| token.jti).or(*jti));
         self.token_expires.push(token.map(|token| token.expires));
         self.token_actions.push(token.map(|token| token.actions.clone()));
+        self.principals.push(basis.and_then(|basis| listed(&basis.principals)));
+        self.derived_from.push(listed(derived_from));
         self.nonce.push(nonce.map(|nonce| nonce.key.to_vec()));
         self.created.push(nonce.map(|nonce| nonce.created));
     }
+}
+
+fn listed(ids: &[Uuid]) -> Option<String> {
+    (!ids.is_empty()).then(|| ids.iter().map(Uuid::to_string).collect::<Vec<_>>().join(","))
 }
 
 /// One upstream's ending.
@@ -180,15 +192,17 @@ impl Writer {
             r#"
             with r as materialized (
               -- Whatever the wire said must fit; what is not near now is refused below.
-              select t.*, (least(greatest(created, 0), 1000000000000) / 600)::int as bucket
+              select t.*, (least(greatest(created, 0), 1000000000000) / 600)::int as bucket,
+                     string_to_array(principal_list, ',')::uuid[] as principals,
+                     string_to_array(derived_list, ',')::uuid[] as derived_from
               from unnest($1::smallint[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::uuid[], $7::bigint[],
                           $8::uuid[], $9::text[], $10::bigint[], $11::uuid[], $12::bigint[], $13::text[], $14::text[],
                           $15::bytea[], $16::uuid[], $17::jsonb[], $18::bytea[], $19::bigint[], $20::bigint[],
-                          $21::text[])
+                          $21::text[], $25::text[], $26::text[])
                    with ordinality
                    as t(preset, code, request, kind, tenant, agent, agent_version, operator, tool, tool_version,
                         "grant", grant_version, action, method, target, jti, detail, nonce, created, token_expires,
-                        token_actions, i)
+                        token_actions, principal_list, derived_list, i)
             ),
             c as materialized (
               select date_part('epoch', now())::bigint as now
@@ -212,10 +226,21 @@ impl Writer {
                 when a.status = 'frozen' then 2
                 when a.status = 'retired' then 3
                 when a.version <> r.agent_version then 7
+                -- A token that was handed on is worth as little as the weakest of those who handed it on. Nobody else
+                -- pays for these questions.
+                when r.principals is not null and exists (
+                  select from agent x where x.id = any(r.principals) and x.status in ('invited', 'frozen')) then 2
+                when r.principals is not null and exists (
+                  select from agent x where x.id = any(r.principals) and x.status = 'retired') then 3
+                when r.principals is not null and cardinality(r.principals) <> (
+                  select count(*) from agent x where x.id = any(r.principals) and x.tenant = r.tenant) then 7
                 when r.tool_version is not null and t.version is distinct from r.tool_version then 7
                 when r.grant_version is not null
-                  and (g.version is distinct from r.grant_version or g.status <> 'active' or g.agent <> r.agent) then 7
+                  and (g.version is distinct from r.grant_version or g.status <> 'active'
+                       or g.agent <> coalesce(r.principals[1], r.agent)) then 7
                 when k.jti is not null then 4
+                when r.derived_from is not null and exists (
+                  select from token_revocation d where d.jti = any(r.derived_from) and d.tenant = r.tenant) then 4
                 when r.nonce in (select nonce from p) then 1
                 else 0 end as bad
               from r cross join c
@@ -279,7 +304,9 @@ impl Writer {
             &rows.token_actions as &[Option<String>],
             now,
             bucket(now - WINDOW),
-            bucket(now + WINDOW)
+            bucket(now + WINDOW),
+            &rows.principals as &[Option<String>],
+            &rows.derived_from as &[Option<String>]
         )
         .fetch_all(&mut self.connection);
         let refused = within(refused).await?;

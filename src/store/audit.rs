@@ -62,6 +62,8 @@ pub struct Entry {
     pub target_sha256: Option<[u8; 32]>,
     /// The token that was used or asked for.
     pub jti: Option<Uuid>,
+    /// Tokens that it was exchanged from, none of which may be revoked. Not part of the row.
+    pub derived_from: Vec<Uuid>,
     /// Whatever else tells the reader something; never a secret.
     pub detail: Option<Value>,
 }
@@ -80,6 +82,7 @@ impl Entry {
             method: None,
             target_sha256: None,
             jti: None,
+            derived_from: Vec::new(),
             detail: None,
         }
     }
@@ -285,8 +288,21 @@ pub(super) async fn insert(
     entry: &Entry,
     code: &str,
 ) -> Result<(), StoreError> {
-    let Entry { request_id, kind, tenant, agent, operator, tool, grant, action, method, target_sha256, jti, detail } =
-        entry;
+    let Entry {
+        request_id,
+        kind,
+        tenant,
+        agent,
+        operator,
+        tool,
+        grant,
+        action,
+        method,
+        target_sha256,
+        jti,
+        derived_from: _,
+        detail,
+    } = entry;
     sqlx::query!(
         r#"insert into audit (request, kind, tenant, agent, operator, tool, "grant", action, method, target_sha256,
                               jti, code, detail)

@@ -15,6 +15,8 @@ pub struct NewGrant {
     pub resource: String,
     /// Patterns, as signed.
     pub actions: Vec<String>,
+    /// Patterns over what is touched inside the tool, as signed.
+    pub resources: Vec<String>,
     /// Unix seconds, as signed.
     pub not_before: i64,
     pub not_after: i64,
@@ -36,6 +38,7 @@ pub struct Grant {
     pub tool: String,
     pub resource: String,
     pub actions: Vec<String>,
+    pub resources: Vec<String>,
     pub not_before: i64,
     pub not_after: i64,
     pub revoked: bool,
@@ -57,6 +60,7 @@ struct Row {
     tool: String,
     resource: String,
     actions: Vec<String>,
+    resources: Vec<String>,
     not_before: i64,
     not_after: i64,
     status: String,
@@ -77,6 +81,7 @@ impl From<Row> for Grant {
             tool: row.tool,
             resource: row.resource,
             actions: row.actions,
+            resources: row.resources,
             not_before: row.not_before,
             not_after: row.not_after,
             revoked: row.status != "active",
@@ -115,7 +120,7 @@ impl Store {
         let mut tx = self.scope(tenant).await?;
         let rows = sqlx::query_as!(
             Row,
-            r#"select id, tenant, agent, tool, resource, actions, not_before, not_after, status, version,
+            r#"select id, tenant, agent, tool, resource, actions, resources, not_before, not_after, status, version,
                       statement_version, statement, record, credential, extract(epoch from created)::bigint as "created!"
                from "grant"
                where tenant = $1 and ($2::uuid is null or id = $2) and ($3::uuid is null or agent = $3)
@@ -136,13 +141,14 @@ impl Change {
     /// Adds a grant, or puts a newer statement about the same agent and tool in its place.
     pub async fn put_grant(&mut self, grant: &NewGrant) -> Result<(), StoreError> {
         let done = sqlx::query!(
-            r#"insert into "grant" (id, tenant, agent, tool, resource, actions, not_before, not_after,
+            r#"insert into "grant" (id, tenant, agent, tool, resource, actions, resources, not_before, not_after,
                                     statement_version, statement, record, credential)
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
                on conflict (id) do update
-               set resource = excluded.resource, actions = excluded.actions, not_before = excluded.not_before,
-                   not_after = excluded.not_after, statement_version = excluded.statement_version,
-                   statement = excluded.statement, record = excluded.record, credential = excluded.credential
+               set resource = excluded.resource, actions = excluded.actions, resources = excluded.resources,
+                   not_before = excluded.not_before, not_after = excluded.not_after,
+                   statement_version = excluded.statement_version, statement = excluded.statement,
+                   record = excluded.record, credential = excluded.credential
                where "grant".agent = excluded.agent and "grant".tool = excluded.tool"#,
             grant.id,
             self.tenant,
@@ -150,6 +156,7 @@ impl Change {
             grant.tool,
             grant.resource,
             &grant.actions,
+            &grant.resources,
             grant.not_before,
             grant.not_after,
             signed(grant.statement_version)?,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
@@ -30,6 +30,20 @@ pub struct Action {
     pub template: String,
     /// Whether bodies too large to read whole are passed on as they come.
     pub stream: bool,
+    /// What a request touches, of the template's parameters: `{owner}/{repo}`.
+    pub resource: Option<String>,
+}
+
+impl Action {
+    /// As the manifest shows it.
+    pub fn to_json(&self) -> Value {
+        let Self { name, method, template, stream: _, resource } = self;
+        let mut shown = json!({ "name": name, "method": method, "path": template });
+        if let Some(resource) = resource {
+            shown["resource"] = json!(resource);
+        }
+        shown
+    }
 }
 
 /// The vault's record; it opens only against a signed request.
@@ -146,7 +160,7 @@ async fn actions(
     slug: Option<&str>,
 ) -> Result<HashMap<String, Vec<Action>>, StoreError> {
     let rows = sqlx::query!(
-        "select tool, name, method, template, stream from tool_action
+        "select tool, name, method, template, stream, resource from tool_action
          where tenant = $1 and ($2::text is null or tool = $2) order by tool, name",
         tenant,
         slug
@@ -160,6 +174,7 @@ async fn actions(
             method: row.method,
             template: row.template,
             stream: row.stream,
+            resource: row.resource,
         });
     }
     Ok(actions)
@@ -222,15 +237,17 @@ impl Change {
         let methods: Vec<String> = actions.iter().map(|action| action.method.clone()).collect();
         let templates: Vec<String> = actions.iter().map(|action| action.template.clone()).collect();
         let streams: Vec<bool> = actions.iter().map(|action| action.stream).collect();
+        let resources: Vec<Option<String>> = actions.iter().map(|action| action.resource.clone()).collect();
         sqlx::query!(
-            "insert into tool_action (tenant, tool, name, method, template, stream)
-             select $1, $2, * from unnest($3::text[], $4::text[], $5::text[], $6::bool[])",
+            "insert into tool_action (tenant, tool, name, method, template, stream, resource)
+             select $1, $2, * from unnest($3::text[], $4::text[], $5::text[], $6::bool[], $7::text[])",
             self.tenant,
             slug,
             &names,
             &methods,
             &templates,
-            &streams
+            &streams,
+            &resources as &[Option<String>]
         )
         .execute(&mut *self.tx)
         .await?;

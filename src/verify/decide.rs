@@ -1,7 +1,9 @@
 //! The decision over an agent's grants: the pure rules of `tgp-policy` with facts from the store.
 
+use std::sync::Arc;
+
 use tgp_policy::{ActionPattern, AgentFact, Denial, Facts, GrantFact, Permit, Question, Status, ToolFact};
-use tgp_request::name::{ActionName, Slug};
+use tgp_request::name::{ActionName, Resource, ResourcePattern, Slug};
 
 use super::tools::ReadyTool;
 use crate::refusal::{Advice, Code, Refusal};
@@ -15,25 +17,38 @@ pub struct Asked<'a> {
     pub actions: &'a [ActionName],
     /// What the presented token covers; `None` at issuance.
     pub covered: Option<&'a [ActionName]>,
+    /// At issuance the patterns that are asked for, at a call the token's.
+    pub resources: &'a [ResourcePattern],
+    /// At a call what it touches inside the tool.
+    pub touched: Option<&'a Resource>,
 }
 
 /// Decides on each grant in turn; the first that permits is used.
 pub fn decide<'g>(
     asked: &Asked<'_>,
     agent: &Agent,
+    principals: &[Arc<Agent>],
     tool: Option<&ReadyTool>,
     grants: &'g [Grant],
     now: i64,
 ) -> Result<(Permit, &'g Grant), Denial> {
-    let Asked { tool: slug, resource, actions, covered } = asked;
+    let Asked { tool: slug, resource, actions, covered, resources, touched } = asked;
     let question = Question {
         agent: agent.id,
+        principals: principals.iter().map(|principal| principal.id).collect(),
         tool: (*slug).clone(),
         resource: (*resource).to_owned(),
         actions: actions.to_vec(),
         covered: covered.map(<[_]>::to_vec),
+        resources: resources.to_vec(),
+        touched: touched.cloned(),
     };
-    let mut facts = Facts { agent: agent_fact(agent), tool: tool.map(tool_fact), grant: None };
+    let mut facts = Facts {
+        agent: agent_fact(agent),
+        principals: principals.iter().map(|principal| agent_fact(principal)).collect(),
+        tool: tool.map(tool_fact),
+        grant: None,
+    };
     let mut nearest = None;
     for grant in grants {
         facts.grant = grant_fact(grant);
@@ -58,6 +73,8 @@ pub fn decide<'g>(
 /// Of several grants that all refuse, the one that came closest tells the caller most.
 fn nearness(denial: &Denial) -> u8 {
     match denial {
+        Denial::ResourceNotInToken { .. } => 7,
+        Denial::ResourceNotGranted { .. } | Denial::ResourcesNotGranted => 6,
         Denial::ActionNotInToken { .. } => 5,
         Denial::ActionNotGranted { .. } | Denial::NothingAsked => 4,
         Denial::ResourceRefused => 3,
@@ -86,6 +103,7 @@ fn grant_fact(grant: &Grant) -> Option<GrantFact> {
         return None;
     }
     let actions: Result<Vec<ActionPattern>, _> = grant.actions.iter().map(|pattern| pattern.parse()).collect();
+    let resources: Result<Vec<ResourcePattern>, _> = grant.resources.iter().map(|pattern| pattern.parse()).collect();
     Some(GrantFact {
         id: grant.id,
         version: grant.version,
@@ -94,6 +112,7 @@ fn grant_fact(grant: &Grant) -> Option<GrantFact> {
         tool: grant.tool.parse().ok()?,
         resource: grant.resource.clone(),
         actions: actions.ok()?,
+        resources: resources.ok()?,
         not_before: grant.not_before,
         not_after: grant.not_after,
     })
@@ -106,6 +125,10 @@ pub fn refusal(denial: &Denial, tool: &Slug) -> Refusal {
         Denial::AgentInvited => Refusal::new(code, "the agent has not enrolled"),
         Denial::AgentFrozen => Refusal::new(code, "the agent is frozen; ask its operator"),
         Denial::AgentRetired => Refusal::new(code, "the agent is retired"),
+        Denial::PrincipalFrozen => {
+            Refusal::new(code, "an agent on whose behalf the token acts is frozen; ask its operator")
+        }
+        Denial::PrincipalRetired => Refusal::new(code, "an agent on whose behalf the token acts is retired"),
         Denial::ToolUnknown => Refusal::new(code, format!("there is no tool {tool}")),
         Denial::ActionNotInToken { action } => {
             Refusal::new(code, format!("the token does not cover {tool}:{action}; get one that does"))
@@ -118,8 +141,20 @@ pub fn refusal(denial: &Denial, tool: &Slug) -> Refusal {
         Denial::GrantExpired { .. } => Refusal::new(code, format!("the grant for {tool} has ended; ask a granter")),
         Denial::GrantNotYet { .. } => Refusal::new(code, format!("the grant for {tool} has not begun")),
         Denial::ResourceRefused => Refusal::new(code, format!("the grant for {tool} is for another resource")),
+        Denial::ResourcesNotGranted => {
+            Refusal::new(code, format!("no grant for {tool} reaches as far as the resources that were asked for"))
+        }
+        Denial::ResourceNotInToken { touched } => Refusal::new(code, not_covered("the token", touched.as_ref())),
+        Denial::ResourceNotGranted { touched } => Refusal::new(code, not_covered("the grant", touched.as_ref())),
         Denial::NothingAsked => Refusal::new(code, "name at least one action"),
         _ => Refusal::new(code, format!("the agent has no grant for {tool}; ask a granter")),
+    }
+}
+
+fn not_covered(what: &str, touched: Option<&Resource>) -> String {
+    match touched {
+        Some(resource) => format!("{what} does not cover {resource:.200}"),
+        None => format!("{what} is for some resources only, and this action names none"),
     }
 }
 
@@ -187,6 +222,7 @@ mod tests {
             tool: "mail".into(),
             resource: RESOURCE.into(),
             actions: actions.iter().map(|&action| action.to_owned()).collect(),
+            resources: Vec::new(),
             not_before: 0,
             not_after,
             revoked: false,
@@ -203,8 +239,15 @@ mod tests {
         let slug: Slug = "mail".parse().expect("a slug");
         let actions = [action.parse().expect("an action")];
         let covered: Option<Vec<ActionName>> = covered.map(|name| vec![name.parse().expect("an action")]);
-        let asked = Asked { tool: &slug, resource: RESOURCE, actions: &actions, covered: covered.as_deref() };
-        decide(&asked, &agent(agent::Status::Active), Some(&tool()), grants, 50).map(|(permit, _)| permit.grant())
+        let asked = Asked {
+            tool: &slug,
+            resource: RESOURCE,
+            actions: &actions,
+            covered: covered.as_deref(),
+            resources: &[],
+            touched: None,
+        };
+        decide(&asked, &agent(agent::Status::Active), &[], Some(&tool()), grants, 50).map(|(permit, _)| permit.grant())
     }
 
     #[test]
@@ -239,5 +282,7 @@ mod tests {
         revoked.revoked = true;
         assert_eq!(outcome(&[revoked], "send", None), Err(Denial::GrantMissing));
         assert_eq!(outcome(&[grant(&["se**nd"], 100)], "send", None), Err(Denial::GrantMissing));
+        let unreadable = Grant { resources: vec!["a*".into()], ..grant(&["send"], 100) };
+        assert_eq!(outcome(&[unreadable], "send", None), Err(Denial::GrantMissing));
     }
 }

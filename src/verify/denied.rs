@@ -107,9 +107,13 @@ pub fn not_admitted(error: AdmissionError) -> Denied {
 fn refused(reason: Reason) -> Refusal {
     match reason {
         Reason::Replayed => Refusal::new(Code::SignatureReplayed, "the nonce was used before; sign with a fresh one"),
-        Reason::Frozen => Refusal::new(Code::AgentFrozen, "the agent is frozen; ask its operator"),
-        Reason::Retired => Refusal::new(Code::AgentRetired, "the agent is retired"),
-        Reason::Revoked => Refusal::new(Code::TokenInvalid, "the token was revoked; get a new one"),
+        Reason::Frozen => {
+            Refusal::new(Code::AgentFrozen, "the agent, or one on whose behalf it acts, is frozen; ask its operator")
+        }
+        Reason::Retired => Refusal::new(Code::AgentRetired, "the agent, or one on whose behalf it acts, is retired"),
+        Reason::Revoked => {
+            Refusal::new(Code::TokenInvalid, "the token, or one that it came of, was revoked; get a new one")
+        }
         Reason::ClockSkew => {
             Refusal::new(Code::ClockSkew, "the clocks of gateway and store are apart; try again later")
                 .advise(Advice::RetryAfter(5))

@@ -6,6 +6,7 @@ use uuid::Uuid;
 fn main() {
     let _ = Permit {
         agent: Uuid::nil(),
+        principals: Vec::new(),
         agent_version: 1,
         tenant: Uuid::nil(),
         tool: "mail".parse().unwrap(),

@@ -12,11 +12,13 @@ mod support;
 mod wire;
 
 mod asking;
+mod assertions;
 mod certificates;
 mod components;
 mod digests;
 mod ecdsa;
 mod enrolment;
+mod exchange;
 mod forge;
 mod frames;
 mod heads;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::table::Case;
 use crate::{
-    certificates, components, digests, ecdsa, enrolment, frames, heads, issuance, limits, operators, parameters, paths,
-    tokens, verifiers,
+    assertions, certificates, components, digests, ecdsa, enrolment, exchange, frames, heads, issuance, limits,
+    operators, parameters, paths, tokens, verifiers,
 };
 
 /// What each table is about, its test and its cases.
@@ -21,6 +21,8 @@ fn families() -> Vec<(&'static str, &'static str, usize)> {
         ("HTTP/2 frames", "frames", cases(frames::CASES)),
         ("certificates", "certificates", cases(certificates::CASES)),
         ("the token endpoint", "issuance", cases(issuance::CASES)),
+        ("client assertions", "assertions", cases(assertions::CASES)),
+        ("token exchange", "exchange", cases(exchange::CASES) + cases(exchange::USES)),
         ("enrolment and renewal", "enrolment", enrolment::COUNT),
         ("the operators' listener", "operators", cases(operators::CASES)),
         ("limits", "limits", cases(limits::CASES)),
@@ -48,11 +50,9 @@ fn codes() -> BTreeSet<&'static str> {
     }
     let tables = of(components::CASES).chain(of(parameters::CASES)).chain(of(ecdsa::CASES)).chain(of(digests::CASES));
     let tables = tables.chain(of(tokens::CASES)).chain(of(paths::CASES)).chain(of(heads::CASES));
-    let tables = tables
-        .chain(of(verifiers::CASES))
-        .chain(of(certificates::CASES))
-        .chain(of(issuance::CASES))
-        .chain(of(limits::CASES));
+    let tables = tables.chain(of(verifiers::CASES)).chain(of(certificates::CASES)).chain(of(issuance::CASES));
+    let tables = tables.chain(of(limits::CASES));
+    let tables = tables.chain(of(assertions::CASES)).chain(of(exchange::CASES)).chain(of(exchange::USES));
     tables.chain(enrolment::codes()).collect()
 }
 

@@ -1,6 +1,7 @@
 //! Whole-process tests: each starts a deployment of its own and speaks to it as agents, operators and attackers would.
 
 mod credentials;
+mod delegation;
 mod edges;
 mod flow;
 mod leaks;

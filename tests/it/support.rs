@@ -97,10 +97,16 @@ impl Deployment {
 
     /// The same in a tenant.
     pub fn agent_of(&self, handle: &str, tenant: Option<&str>) -> TestAgent {
+        let of: Vec<&str> = tenant.into_iter().flat_map(|tenant| ["--tenant", tenant]).collect();
+        self.agent_with(handle, &of)
+    }
+
+    /// The same with further arguments of `tgp agent create`.
+    pub fn agent_with(&self, handle: &str, args: &[&str]) -> TestAgent {
         let code = self.path(&format!("{handle}.code"));
         let directory = self.path(handle);
         let mut create = vec!["agent", "create", handle, "--code-file", code.to_str().expect("utf-8")];
-        create.extend(tenant.into_iter().flat_map(|tenant| ["--tenant", tenant]));
+        create.extend(args);
         self.operator(&create);
         let url = self.wire().issuer;
         let code = code.display().to_string();

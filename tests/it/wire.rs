@@ -20,6 +20,9 @@ use tgp_request::jwk::IdentitySecret;
 use tgp_request::signature::{Params, Tag, sign_request};
 use tokio::net::TcpStream;
 
+pub const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
 /// A certificate and its key, or none.
 #[derive(Clone)]
 pub struct Certificate {
@@ -226,6 +229,50 @@ impl TestAgent {
         let encode = |text: &str| text.replace(':', "%3A").replace('/', "%2F").replace(' ', "%20");
         let body = format!("grant_type=client_credentials&scope={}&resource={}", encode(scope), encode(resource));
         wire.send(Some(&self.certificate), "POST", "/oauth2/token", headers, body.as_bytes()).await.expect("an answer")
+    }
+
+    /// Asks with a form of one's own, its values as they are.
+    pub async fn ask_form(&self, wire: &Wire, form: &[(&str, &str)]) -> Reply {
+        let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", self.id, self.master_key)));
+        self.post_form(wire, Some(&basic), form).await
+    }
+
+    /// The same with this authorization, or none.
+    pub async fn post_form(&self, wire: &Wire, authorization: Option<&str>, form: &[(&str, &str)]) -> Reply {
+        self.post_form_as(wire, true, authorization, form).await
+    }
+
+    /// The same with its certificate, or without.
+    pub async fn post_form_as(
+        &self,
+        wire: &Wire,
+        certified: bool,
+        authorization: Option<&str>,
+        form: &[(&str, &str)],
+    ) -> Reply {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = authorization {
+            headers.insert("authorization", HeaderValue::from_str(value).expect("a header"));
+        }
+        headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let pairs: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
+        let body = pairs.join("&").into_bytes();
+        let certificate = certified.then_some(&self.certificate);
+        wire.send(certificate, "POST", "/oauth2/token", headers, &body).await.expect("an answer")
+    }
+
+    /// A token for these actions, made out to another agent.
+    pub async fn made_out(&self, wire: &Wire, scope: &str, resource: &str, to: &str) -> String {
+        let form = [("grant_type", "client_credentials"), ("scope", scope), ("resource", resource), ("may_act", to)];
+        let reply = self.ask_form(wire, &form).await;
+        reply.ok().json()["access_token"].as_str().expect("a token").to_owned()
+    }
+
+    /// Exchanges a token that another agent had made out to this one; `more` narrows it or names the next.
+    pub async fn exchange(&self, wire: &Wire, handed: &str, more: &[(&str, &str)]) -> Reply {
+        let base = [("grant_type", EXCHANGE), ("subject_token", handed), ("subject_token_type", ACCESS_TOKEN)];
+        self.ask_form(wire, &[&base[..], more].concat()).await
     }
 
     pub async fn token(&self, wire: &Wire, tool: &str, action: &str) -> String {

@@ -200,6 +200,7 @@ impl World {
             tool: self.tool.clone(),
             resource: resource(&self.tool),
             actions: vec!["send".into()],
+            resources: Vec::new(),
             not_before: 0,
             not_after: i64::MAX,
             statement_version: 1,
@@ -248,10 +249,13 @@ impl World {
         let grant = self.store.grant(self.tenant, self.grant).await.unwrap().unwrap();
         let question = Question {
             agent: self.agent,
+            principals: Vec::new(),
             tool: self.tool.parse().unwrap(),
             resource: resource(&self.tool),
             actions: vec!["send".parse().unwrap()],
             covered: None,
+            resources: Vec::new(),
+            touched: None,
         };
         let facts = Facts {
             agent: AgentFact {
@@ -260,6 +264,7 @@ impl World {
                 status: agent.status.as_str().parse().unwrap(),
                 version: agent.version,
             },
+            principals: Vec::new(),
             tool: Some(ToolFact { slug: tool.slug.parse().unwrap(), tenant: tool.tenant, version: tool.version }),
             grant: (!grant.revoked).then(|| GrantFact {
                 id: grant.id,
@@ -269,6 +274,7 @@ impl World {
                 tool: grant.tool.parse().unwrap(),
                 resource: grant.resource.clone(),
                 actions: grant.actions.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+                resources: grant.resources.iter().map(|pattern| pattern.parse().unwrap()).collect(),
                 not_before: grant.not_before,
                 not_after: grant.not_after,
             }),
@@ -338,7 +344,7 @@ pub fn new_tool(slug: &str) -> NewTool {
 }
 
 pub fn action(name: &str, method: &str, template: &str) -> Action {
-    Action { name: name.into(), method: method.into(), template: template.into(), stream: false }
+    Action { name: name.into(), method: method.into(), template: template.into(), stream: false, resource: None }
 }
 
 pub fn credential(version: u32) -> Credential {

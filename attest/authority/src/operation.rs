@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tgp_request::jwk::{IdentityKey, Jwk};
-use tgp_request::name::{Aan, Handle, Slug};
+use tgp_request::name::{Aan, Handle, MAX_PATTERNS, ResourcePattern, Slug};
 use uuid::Uuid;
 
 use crate::action::ActionPattern;
@@ -158,6 +158,9 @@ pub struct Grant {
     pub resource: String,
     /// Which actions; 1 to 64 patterns, each once.
     pub actions: Vec<ActionPattern>,
+    /// On what inside the tool; at most 16 patterns, each once. Left out: on everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourcePattern>,
     /// First second of validity, Unix seconds.
     pub not_before: i64,
     /// First second after validity.
@@ -390,6 +393,7 @@ impl Grant {
             tool: _,
             resource,
             actions,
+            resources,
             not_before,
             not_after,
             credential: _,
@@ -398,6 +402,9 @@ impl Grant {
         require((1..u32::MAX).contains(version), "version must be 1 to 4294967294")?;
         require(valid_resource(resource), "resource is not a URL in its one spelling")?;
         bounded("actions", actions, 64)?;
+        if !resources.is_empty() {
+            bounded("resources", resources, MAX_PATTERNS)?;
+        }
         time("not_before", *not_before)?;
         time("not_after", *not_after)?;
         require(not_before < not_after, "not_before must be before not_after")

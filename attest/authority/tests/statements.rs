@@ -435,12 +435,14 @@ proptest! {
     fn an_operation_reads_back_from_its_own_params(
         version in 1..=u32::MAX, start in 0..4_000_000_000_i64, length in 1..4_000_000_000_i64,
         actions in prop::collection::btree_set("[a-z]{1,8}(\\.\\*)?", 1..8), tool in "[a-z0-9][a-z0-9-]{0,62}",
+        resources in prop::collection::btree_set("[a-z]{1,8}(/[a-z]{1,8}|/\\*)?(/\\*\\*)?", 0..4),
         tenant in any::<u128>(), agent in 1..u128::MAX,
     ) {
         let Operation::Grant(mut it) = grant() else { unreachable!() };
         it.version = version;
         (it.not_before, it.not_after) = (start, start + length);
         it.actions = actions.iter().map(|text| text.parse().unwrap()).collect();
+        it.resources = resources.iter().map(|text| text.parse().unwrap()).collect();
         it.resource = format!("https://tgp.example/t/{tool}");
         it.tool = tool.parse().unwrap();
         (it.tenant, it.agent) = (uuid::Uuid::from_u128(tenant), uuid::Uuid::from_u128(agent));

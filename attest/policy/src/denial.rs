@@ -1,6 +1,6 @@
 //! Why not.
 
-use tgp_request::name::ActionName;
+use tgp_request::name::{ActionName, Resource};
 
 /// The first rule that did not hold. The text is for the log; callers see [`Denial::code`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +15,12 @@ pub enum Denial {
     /// The agent is retired.
     #[error("the agent is retired")]
     AgentRetired,
+    /// An agent on whose behalf it acts is frozen, or has never enrolled.
+    #[error("an agent on whose behalf it acts is frozen")]
+    PrincipalFrozen,
+    /// An agent on whose behalf it acts is retired.
+    #[error("an agent on whose behalf it acts is retired")]
+    PrincipalRetired,
     /// The facts are about another agent than the question: nothing is known of the one that asks.
     #[error("nothing is known of the agent that asks")]
     AgentUnknown,
@@ -54,6 +60,25 @@ pub enum Denial {
         /// Which.
         action: ActionName,
     },
+    /// A pattern that was asked for reaches beyond the grant's.
+    #[error("the grant does not cover the resources that were asked for")]
+    ResourcesNotGranted,
+    /// The grant's patterns do not cover what the request touches, or nothing says what it touches.
+    #[error("the grant does not cover {}", shown(touched))]
+    ResourceNotGranted {
+        /// What the request touches, where that is known.
+        touched: Option<Resource>,
+    },
+    /// The token's patterns do not cover it.
+    #[error("the token does not cover {}", shown(touched))]
+    ResourceNotInToken {
+        /// What the request touches, where that is known.
+        touched: Option<Resource>,
+    },
+}
+
+fn shown(touched: &Option<Resource>) -> &str {
+    touched.as_ref().map_or("a request without a resource", Resource::as_str)
 }
 
 impl Denial {
@@ -63,13 +88,16 @@ impl Denial {
         match self {
             // An agent that has not enrolled holds nothing to authenticate with; who comes as one anyway
             // is told what holds: it may not act now.
-            Self::AgentInvited | Self::AgentFrozen => "agent-frozen",
-            Self::AgentRetired => "agent-retired",
+            Self::AgentInvited | Self::AgentFrozen | Self::PrincipalFrozen => "agent-frozen",
+            Self::AgentRetired | Self::PrincipalRetired => "agent-retired",
             Self::ToolUnknown => "tool-unknown",
             Self::AgentUnknown | Self::GrantMissing | Self::GrantNotYet { .. } | Self::GrantExpired { .. } => {
                 "grant-missing"
             }
-            Self::ResourceRefused => "resource-refused",
+            Self::ResourceRefused
+            | Self::ResourcesNotGranted
+            | Self::ResourceNotGranted { .. }
+            | Self::ResourceNotInToken { .. } => "resource-refused",
             Self::NothingAsked | Self::ActionNotGranted { .. } | Self::ActionNotInToken { .. } => "scope-insufficient",
         }
     }

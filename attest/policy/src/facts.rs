@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use tgp_authority::ActionPattern;
-use tgp_request::name::{ActionName, Slug};
+use tgp_request::name::{ActionName, Resource, ResourcePattern, Slug};
 use uuid::Uuid;
 
 /// What is asked.
@@ -14,6 +14,10 @@ use uuid::Uuid;
 pub struct Question {
     /// The authenticated agent.
     pub agent: Uuid,
+    /// Those on whose behalf it acts: the one whose grant is used, then whoever handed the token on. None where it acts
+    /// for itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub principals: Vec<Uuid>,
     /// The tool it wants to use.
     pub tool: Slug,
     /// The resource it names: at issuance the one asked for, at a call the token's `aud`.
@@ -22,6 +26,13 @@ pub struct Question {
     pub actions: Vec<ActionName>,
     /// At a call the actions that the presented token covers; `None` at issuance.
     pub covered: Option<Vec<ActionName>>,
+    /// At issuance the patterns that are asked for, none for all that the grant has; at a call the token's own, none
+    /// where it restricts nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourcePattern>,
+    /// At a call what the request touches inside the tool, where the manifest says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touched: Option<Resource>,
 }
 
 /// What is known, each fact with the version it was read at.
@@ -30,6 +41,9 @@ pub struct Question {
 pub struct Facts {
     /// The agent.
     pub agent: AgentFact,
+    /// Those on whose behalf it acts, as the question names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub principals: Vec<AgentFact>,
     /// The tool, if there is one of that name.
     pub tool: Option<ToolFact>,
     /// The grant of that agent for that tool and resource, if there is one.
@@ -95,6 +109,9 @@ pub struct GrantFact {
     pub resource: String,
     /// For which actions.
     pub actions: Vec<ActionPattern>,
+    /// On what inside the tool; none restrict nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourcePattern>,
     /// First second of validity, Unix seconds.
     pub not_before: i64,
     /// First second after validity.

@@ -22,6 +22,7 @@ use uuid::Uuid;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Permit {
     pub(crate) agent: Uuid,
+    pub(crate) principals: Vec<Uuid>,
     pub(crate) agent_version: i64,
     pub(crate) tenant: Uuid,
     pub(crate) tool: Slug,
@@ -39,6 +40,12 @@ impl Permit {
     #[must_use]
     pub fn agent(&self) -> Uuid {
         self.agent
+    }
+
+    /// On whose behalf, the holder of the grant first; none for the agent's own.
+    #[must_use]
+    pub fn principals(&self) -> &[Uuid] {
+        &self.principals
     }
 
     /// The version of the agent that the decision used.

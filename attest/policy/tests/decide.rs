@@ -11,27 +11,38 @@ const OTHER: Uuid = uuid!("00000000-0000-4000-8000-000000000002");
 const AGENT: Uuid = uuid!("6f1c1c52-6a53-4a5e-9f0e-0d5f5f5a0001");
 const GRANT: Uuid = uuid!("90000000-0000-4000-8000-000000000001");
 
-/// A call of `mail.send` that is allowed.
+/// Whose grant it is, and who handed it on.
+const HOLDER: Uuid = uuid!("6f1c1c52-6a53-4a5e-9f0e-0d5f5f5a0002");
+const PARENT: Uuid = uuid!("6f1c1c52-6a53-4a5e-9f0e-0d5f5f5a0003");
+
+/// A call of `mail.send` that is allowed, on behalf of two others.
 fn allowed() -> (Question, Facts) {
     let resource = "https://tgp.example/t/mail";
     let question = Question {
         agent: AGENT,
+        principals: vec![HOLDER, PARENT],
         tool: "mail".parse().unwrap(),
         resource: resource.to_owned(),
         actions: vec!["mail.send".parse().unwrap()],
         covered: Some(vec!["mail.send".parse().unwrap()]),
+        resources: vec!["octocat/*".parse().unwrap()],
+        touched: Some("octocat/hello".parse().unwrap()),
     };
     let facts = Facts {
         agent: AgentFact { id: AGENT, tenant: TENANT, status: Status::Active, version: 3 },
+        principals: [HOLDER, PARENT]
+            .map(|id| AgentFact { id, tenant: TENANT, status: Status::Active, version: 1 })
+            .to_vec(),
         tool: Some(ToolFact { slug: "mail".parse().unwrap(), tenant: TENANT, version: 5 }),
         grant: Some(GrantFact {
             id: GRANT,
             version: 7,
             tenant: TENANT,
-            agent: AGENT,
+            agent: HOLDER,
             tool: "mail".parse().unwrap(),
             resource: resource.to_owned(),
             actions: vec!["mail.*".parse().unwrap(), "list".parse().unwrap()],
+            resources: vec!["octocat/**".parse().unwrap(), "drafts/*".parse().unwrap()],
             not_before: NOW - 10,
             not_after: NOW + 10,
         }),
@@ -44,6 +55,7 @@ fn a_permit_says_what_it_rests_on() {
     let (question, facts) = allowed();
     let permit = decide(&question, &facts, NOW).unwrap();
     assert_eq!((permit.agent(), permit.agent_version()), (AGENT, 3));
+    assert_eq!(permit.principals(), [HOLDER, PARENT]);
     assert_eq!((permit.tool().as_str(), permit.tool_version()), ("mail", 5));
     assert_eq!((permit.grant(), permit.grant_version(), permit.grant_not_after()), (GRANT, 7, NOW + 10));
     assert_eq!((permit.tenant(), permit.resource()), (TENANT, "https://tgp.example/t/mail"));
@@ -76,6 +88,62 @@ fn faults() -> Vec<(&'static str, Change, Denial, &'static str)> {
         ("invited", |_, f| f.agent.status = Status::Invited, Denial::AgentInvited, "agent-frozen"),
         ("frozen", |_, f| f.agent.status = Status::Frozen, Denial::AgentFrozen, "agent-frozen"),
         ("retired", |_, f| f.agent.status = Status::Retired, Denial::AgentRetired, "agent-retired"),
+        (
+            "the holder is frozen",
+            |_, f| f.principals[0].status = Status::Frozen,
+            Denial::PrincipalFrozen,
+            "agent-frozen",
+        ),
+        (
+            "the parent is frozen",
+            |_, f| f.principals[1].status = Status::Frozen,
+            Denial::PrincipalFrozen,
+            "agent-frozen",
+        ),
+        (
+            "the parent is retired",
+            |_, f| f.principals[1].status = Status::Retired,
+            Denial::PrincipalRetired,
+            "agent-retired",
+        ),
+        (
+            "the parent is nobody yet",
+            |_, f| f.principals[1].status = Status::Invited,
+            Denial::PrincipalFrozen,
+            "agent-frozen",
+        ),
+        (
+            "the parent is another tenant's",
+            |_, f| f.principals[1].tenant = OTHER,
+            Denial::AgentUnknown,
+            "grant-missing",
+        ),
+        ("facts of another parent", |_, f| f.principals[1].id = OTHER, Denial::AgentUnknown, "grant-missing"),
+        ("no fact of the parent", |_, f| drop(f.principals.pop()), Denial::AgentUnknown, "grant-missing"),
+        (
+            "the agent on its own behalf",
+            |q, f| (q.principals[1], f.principals[1].id) = (AGENT, AGENT),
+            Denial::AgentUnknown,
+            "grant-missing",
+        ),
+        (
+            "the parent in the holder's place",
+            |q, f| {
+                q.principals.remove(0);
+                f.principals.remove(0);
+            },
+            Denial::GrantMissing,
+            "grant-missing",
+        ),
+        (
+            "for itself by another's grant",
+            |q, f| {
+                q.principals.clear();
+                f.principals.clear()
+            },
+            Denial::GrantMissing,
+            "grant-missing",
+        ),
         ("no tool", |_, f| f.tool = None, Denial::ToolUnknown, "tool-unknown"),
         (
             "another tool's fact",
@@ -143,7 +211,60 @@ fn faults() -> Vec<(&'static str, Change, Denial, &'static str)> {
             Denial::ActionNotInToken { action: action() },
             "scope-insufficient",
         ),
+        (
+            "a resource the token lacks",
+            |q, _| q.touched = Some("octodog/hello".parse().unwrap()),
+            Denial::ResourceNotInToken { touched: Some("octodog/hello".parse().unwrap()) },
+            "resource-refused",
+        ),
+        (
+            "no resource under a token for some",
+            |q, _| q.touched = None,
+            Denial::ResourceNotInToken { touched: None },
+            "resource-refused",
+        ),
+        (
+            "a resource the grant lacks",
+            |q, _| (q.resources, q.touched) = (vec![], Some("octodog/hello".parse().unwrap())),
+            Denial::ResourceNotGranted { touched: Some("octodog/hello".parse().unwrap()) },
+            "resource-refused",
+        ),
+        (
+            "no resource under a grant for some",
+            |q, _| (q.resources, q.touched) = (vec![], None),
+            Denial::ResourceNotGranted { touched: None },
+            "resource-refused",
+        ),
+        (
+            "a pattern beyond the grant's at issuance",
+            |q, _| (q.covered, q.resources) = (None, vec!["*/hello".parse().unwrap()]),
+            Denial::ResourcesNotGranted,
+            "resource-refused",
+        ),
     ]
+}
+
+#[test]
+fn patterns_restrict_and_their_absence_does_not() {
+    let (mut question, mut facts) = allowed();
+    question.touched = Some("octocat/hello".parse().unwrap());
+    grant(&mut facts).resources.clear();
+    assert!(decide(&question, &facts, NOW).is_ok(), "the token's hold");
+    question.resources.clear();
+    question.touched = None;
+    assert!(decide(&question, &facts, NOW).is_ok(), "nobody restricts");
+    let (mut question, facts) = allowed();
+    question.covered = None;
+    for (asked, allowed) in [
+        (vec![], true),
+        (vec!["octocat/hello"], true),
+        (vec!["octocat/hello", "drafts/*"], true),
+        (vec!["octocat/hello", "drafts"], false),
+        (vec!["**"], false),
+    ] {
+        question.resources = asked.iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(decide(&question, &facts, NOW).is_ok(), allowed, "{asked:?}");
+    }
 }
 
 #[test]
@@ -238,7 +359,12 @@ fn widen(question: &mut Question, facts: &mut Facts, by: &Widening, spared: &Den
             grant.actions.extend(by.patterns.iter().map(|text| text.parse().unwrap()));
         }
     }
-    if !matches!(spared, Denial::ActionNotInToken { .. }) {
+    let of_resources = spared.code() == "resource-refused";
+    if !of_resources && by.fewer_asked {
+        question.resources.clear();
+        facts.grant.iter_mut().for_each(|grant| grant.resources.clear());
+    }
+    if !of_resources && !matches!(spared, Denial::ActionNotInToken { .. }) {
         match &mut question.covered {
             _ if by.no_token => question.covered = None,
             Some(covered) => covered.extend(by.covered.iter().map(|text| text.parse().unwrap())),
@@ -277,7 +403,7 @@ proptest! {
         facts.agent.id = id(same[0], AGENT);
         facts.tool.as_mut().unwrap().tenant = id(same[1], TENANT);
         grant(&mut facts).tenant = id(same[2], TENANT);
-        grant(&mut facts).agent = id(same[3], AGENT);
+        grant(&mut facts).agent = id(same[3], HOLDER);
         if !same[4] { grant(&mut facts).resource.clear(); }
         if !same[5] { grant(&mut facts).tool = "mall".parse().unwrap(); }
         if !same[6] { facts.tool = None; }

@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod assertion;
 mod b64;
 pub mod enrol;
 pub mod jwk;

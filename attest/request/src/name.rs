@@ -3,6 +3,7 @@
 //! Every type here has one text per value: parsing refuses what it would not print.
 
 mod aan;
+mod resource;
 mod spiffe;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use aan::Aan;
+pub use resource::{MAX_PATTERNS, Resource, ResourcePattern, all_within, covered};
 pub use spiffe::{Kind, SpiffeId, TrustDomain};
 
 /// Text that is not the name it should be.

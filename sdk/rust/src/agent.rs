@@ -37,6 +37,7 @@ pub struct Agent {
     identity: IdentitySecret,
     tls: TlsKey,
     master_key: Option<Zeroizing<String>>,
+    asserting: bool,
     connection: Mutex<Option<Connection>>,
     tokens: Cache,
 }
@@ -66,6 +67,7 @@ impl Agent {
             identity,
             tls,
             master_key,
+            asserting: false,
             connection: Mutex::new(None),
             tokens: Cache::default(),
         })
@@ -79,6 +81,13 @@ impl Agent {
         }
         self.master_key = Some(key.expose_text());
         Ok(self)
+    }
+
+    /// Authenticates at the token endpoint by its identity key (`private_key_jwt`) in place of the master key. The
+    /// agent's record must allow it.
+    pub fn asserting(mut self) -> Self {
+        self.asserting = true;
+        self
     }
 
     /// Reaches the gateway at another origin (a second gateway, a tunnel). What is signed stays the
@@ -108,21 +117,40 @@ impl Agent {
 
     /// A token for these actions of a tool: one from memory, or a new one.
     pub async fn token(&self, tool: &Slug, actions: &[ActionName]) -> Result<Arc<Token>, ClientError> {
-        let wanted = Wanted::new(tool, actions);
+        self.token_for(Wanted::new(tool, actions)).await
+    }
+
+    /// The same, for what `wanted` says.
+    pub async fn token_for(&self, wanted: Wanted) -> Result<Arc<Token>, ClientError> {
         if let Some(token) = self.tokens.find(&wanted, unix_now()) {
             return Ok(token);
         }
-        let Some(master_key) = &self.master_key else {
-            return Err(ClientError::MasterKeyMissing);
-        };
-        let headers = token::headers(self.file.agent, master_key)?;
-        let form = wanted.form(&self.resource(tool));
-        let now = unix_now();
-        let transport = self.transport().await?;
-        let reply = transport.send(Method::POST, "/oauth2/token", headers, form).await?;
-        let token = Arc::new(reply.json::<TokenReply>().await?.into_token(now)?);
+        let token = Arc::new(self.ask(wanted.form(&self.resource(&wanted.tool))).await?);
         self.tokens.keep(wanted, token.clone());
         Ok(token)
+    }
+
+    /// A token on behalf of the agent that handed over `subject_token`, which it had made out to this one
+    /// ([`Wanted::made_out_to`]): RFC 8693. Of what that token is for, what `wanted` says.
+    pub async fn exchange(&self, subject_token: &str, wanted: &Wanted) -> Result<Token, ClientError> {
+        self.ask(wanted.exchange_form(&self.resource(&wanted.tool), subject_token)).await
+    }
+
+    async fn ask(&self, mut form: String) -> Result<Token, ClientError> {
+        // First the connection: its certificate may have to be renewed, and an assertion is good for a minute.
+        let transport = self.transport().await?;
+        let now = unix_now();
+        let headers = match &self.master_key {
+            _ if self.asserting => {
+                let issuer = self.issuer.to_string();
+                form.push_str(&token::assertion_form(self.file.agent, &issuer, &self.identity, now)?);
+                token::plain_headers()
+            }
+            Some(master_key) => token::headers(self.file.agent, master_key)?,
+            None => return Err(ClientError::MasterKeyMissing),
+        };
+        let reply = transport.send(Method::POST, "/oauth2/token", headers, form.into()).await?;
+        reply.json::<TokenReply>().await?.into_token(now)
     }
 
     /// Calls a tool: takes a token for `action`, signs, sends. The reply's body streams.

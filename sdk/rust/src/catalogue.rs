@@ -19,6 +19,9 @@ pub struct Action {
     pub method: String,
     /// A path template below the resource, `/messages/{id}`.
     pub path: String,
+    /// What a call touches, composed of the path's parameters: `{owner}/{repo}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
 }
 
 impl Tool {

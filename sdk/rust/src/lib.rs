@@ -34,7 +34,7 @@ pub use keys::TlsKey;
 pub use origin::Origin;
 pub use reply::Reply;
 pub use request::Request;
-pub use token::Token;
+pub use token::{Token, Wanted};
 pub use transport::{ClientIdentity, Transport};
 pub use trust::{Pin, Trust};
 

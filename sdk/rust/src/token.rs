@@ -4,19 +4,24 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
-use tgp_request::name::{ActionName, Slug};
+use serde_json::json;
+use tgp_request::assertion;
+use tgp_request::jwk::IdentitySecret;
+use tgp_request::name::{ActionName, ResourcePattern, Slug};
+use tgp_request::token::AuthorizationDetail;
 use uuid::Uuid;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::ClientError;
+use crate::{ClientError, random};
 
 /// A token is not used in its last seconds: it must still be good when the gateway reads it.
 const MARGIN: i64 = 10;
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// An access token. It is bound to the agent's key, but it is printed nowhere by accident.
 pub struct Token {
@@ -56,39 +61,94 @@ impl TokenReply {
 
 /// What is asked for: one tool, one action or several.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Wanted {
-    pub tool: Slug,
-    pub actions: Vec<ActionName>,
+pub struct Wanted {
+    pub(crate) tool: Slug,
+    actions: Vec<ActionName>,
+    resources: Vec<ResourcePattern>,
+    may_act: Option<Uuid>,
 }
 
 impl Wanted {
-    pub(crate) fn new(tool: &Slug, actions: &[ActionName]) -> Self {
+    /// These actions, on all that the agent may touch there.
+    pub fn new(tool: &Slug, actions: &[ActionName]) -> Self {
         let mut actions = actions.to_vec();
         actions.sort();
         actions.dedup();
-        Self { tool: tool.clone(), actions }
+        Self { tool: tool.clone(), actions, resources: Vec::new(), may_act: None }
     }
 
-    /// The form of RFC 6749 §4.4.2 with RFC 8707's `resource`.
-    pub(crate) fn form(&self, resource: &str) -> Bytes {
+    /// On these resources only.
+    #[must_use]
+    pub fn on(mut self, resources: &[ResourcePattern]) -> Self {
+        self.resources = resources.to_vec();
+        self.resources.sort();
+        self.resources.dedup();
+        self
+    }
+
+    /// For another agent, which may exchange the token for one of its own: [`Agent::exchange`](crate::Agent::exchange).
+    #[must_use]
+    pub fn made_out_to(mut self, agent: Uuid) -> Self {
+        self.may_act = Some(agent);
+        self
+    }
+
+    /// The form of RFC 6749 §4.4.2 with RFC 8707's `resource`, or with RFC 9396's details where only these can say it.
+    pub(crate) fn form(&self, resource: &str) -> String {
+        format!("grant_type=client_credentials&{}", self.asked(resource))
+    }
+
+    /// RFC 8693 §2.1, for the token that another agent handed over.
+    pub(crate) fn exchange_form(&self, resource: &str, subject_token: &str) -> String {
+        let (grant, kind) = (form_encode(EXCHANGE), form_encode(ACCESS_TOKEN));
+        let subject = form_encode(subject_token);
+        let asked = self.asked(resource);
+        format!("grant_type={grant}&subject_token={subject}&subject_token_type={kind}&{asked}")
+    }
+
+    fn asked(&self, resource: &str) -> String {
+        let may_act = self.may_act.map_or(String::new(), |agent| format!("&may_act={agent}"));
+        if !self.resources.is_empty() {
+            let details = json!([{
+                "type": AuthorizationDetail::TYPE,
+                "identifier": self.tool,
+                "locations": [resource],
+                "actions": self.actions,
+                "resources": self.resources,
+            }]);
+            let details = form_encode(&details.to_string());
+            return format!("authorization_details={details}{may_act}");
+        }
         let scopes: Vec<String> = self.actions.iter().map(|action| format!("{}:{action}", self.tool)).collect();
         let (scope, resource) = (form_encode(&scopes.join(" ")), form_encode(resource));
-        format!("grant_type=client_credentials&scope={scope}&resource={resource}").into()
+        format!("scope={scope}&resource={resource}{may_act}")
     }
 }
 
-/// The header fields of a token request: `client_secret_basic`, both halves form-encoded first
-/// (RFC 6749 §2.3.1).
+/// The part of the form that is `private_key_jwt` (RFC 7523 §2.2).
+pub(crate) fn assertion_form(agent: Uuid, issuer: &str, key: &IdentitySecret, now: i64) -> Result<String, ClientError> {
+    let jti = URL_SAFE_NO_PAD.encode(random::<16>()?);
+    let text = assertion::assert(agent, issuer, key, &jti, now);
+    Ok(format!("&client_assertion_type={}&client_assertion={text}", form_encode(assertion::TYPE)))
+}
+
+/// The header fields of a token request that authenticates in its form.
+pub(crate) fn plain_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    headers
+}
+
+/// The same with `client_secret_basic`, both halves form-encoded first (RFC 6749 §2.3.1).
 pub(crate) fn headers(agent: Uuid, master_key: &str) -> Result<HeaderMap, ClientError> {
     let secret = Zeroizing::new(form_encode(master_key));
     let pair = Zeroizing::new(format!("{}:{}", form_encode(&agent.to_string()), *secret));
     let basic = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
     let mut value = HeaderValue::from_str(&basic).map_err(|e| ClientError::Bug(e.to_string()))?;
     value.set_sensitive(true);
-    let mut headers = HeaderMap::new();
+    let mut headers = plain_headers();
     headers.insert(AUTHORIZATION, value);
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     Ok(headers)
 }
 
@@ -145,11 +205,13 @@ mod tests {
     fn a_token_request_is_form_encoded_by_the_book() {
         let form = wanted(&["send"]).form("https://gw.example:8443/t/mail");
         assert_eq!(
-            &form[..],
-            b"grant_type=client_credentials&scope=mail%3Asend&resource=https%3A%2F%2Fgw.example%3A8443%2Ft%2Fmail"
+            form,
+            "grant_type=client_credentials&scope=mail%3Asend&resource=https%3A%2F%2Fgw.example%3A8443%2Ft%2Fmail"
         );
         let two = wanted(&["send", "list"]).form("x");
-        assert_eq!(&two[..], b"grant_type=client_credentials&scope=mail%3Alist+mail%3Asend&resource=x");
+        assert_eq!(two, "grant_type=client_credentials&scope=mail%3Alist+mail%3Asend&resource=x");
+        let on = wanted(&["send"]).on(&["a/*".parse().unwrap()]).made_out_to(Uuid::nil()).form("x");
+        assert!(on.contains("a%2F*") && on.ends_with("&may_act=00000000-0000-0000-0000-000000000000"), "{on}");
     }
 
     #[test]

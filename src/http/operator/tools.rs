@@ -42,6 +42,9 @@ struct AddedAction {
     name: String,
     method: String,
     path: String,
+    /// What a request touches, of the path's parameters.
+    #[serde(default)]
+    resource: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +63,13 @@ fn manifest(actions: Vec<AddedAction>) -> Result<(Manifest, Vec<Action>), Refusa
     }
     let actions: Vec<Action> = actions
         .into_iter()
-        .map(|AddedAction { name, method, path }| Action { name, method, template: path, stream: false })
+        .map(|AddedAction { name, method, path, resource }| Action {
+            name,
+            method,
+            template: path,
+            stream: false,
+            resource,
+        })
         .collect();
     let manifest = Manifest::parse(&actions).map_err(|error| malformed(&error.to_string()))?;
     Ok((manifest, actions))
@@ -194,11 +203,7 @@ impl OperatorRoutes {
             "version": tool.version,
             "created": tool.created,
             "credentials": credentials,
-            "actions": tool.actions.iter().map(|action| json!({
-                "name": action.name,
-                "method": action.method,
-                "path": action.template,
-            })).collect::<Vec<_>>(),
+            "actions": tool.actions.iter().map(Action::to_json).collect::<Vec<_>>(),
         }))
     }
 

@@ -3,8 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
-use tgp::issue::basic::Presented;
-use tgp::issue::form::{Asked, Way, decode};
+use tgp::issue::OauthRefusal;
+use tgp::issue::basic::Basic;
+use tgp::issue::form::{Asked, Form, GrantType, Narrowed, Way, decode};
 use tgp_request::MasterKey;
 
 const CLIENT: &str = "0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d";
@@ -18,10 +19,22 @@ pub fn check(data: &[u8]) -> bool {
 }
 
 fn body(data: &[u8]) -> bool {
-    let Ok(asked) = Asked::parse(data, CLIENT) else { return false };
-    let Asked { tool, resource, actions, way } = &asked;
+    let parse = |body: &[u8]| {
+        let form = Form::parse(body)?;
+        match form.grant_type(CLIENT.parse().unwrap())? {
+            GrantType::ClientCredentials => Asked::parse(form),
+            GrantType::TokenExchange => {
+                let (token, narrowed) = Narrowed::parse(form)?;
+                assert!(!token.is_empty() && narrowed.resources.len() <= 16, "what is there is something");
+                Err(OauthRefusal::unsupported_grant_type())
+            }
+        }
+    };
+    let Ok(asked) = parse(data) else { return false };
+    let Asked { tool, resource, actions, resources, may_act, way } = &asked;
     assert!((1..=64).contains(&actions.len()));
     assert!((1..actions.len()).all(|at| !actions[..at].contains(&actions[at])), "each action once");
+    assert!(resources.len() <= 16 && (*way == Way::Details || resources.is_empty()));
     let again = match (way, resource) {
         (Way::Scope, Some(resource)) => {
             let scopes: Vec<String> = actions.iter().map(|action| format!("{tool}:{action}")).collect();
@@ -30,31 +43,34 @@ fn body(data: &[u8]) -> bool {
         (Way::Scope, None) => panic!("scope goes with resource"),
         (Way::Details, _) => {
             let locations = resource.as_ref().map(|it| vec![it]);
+            let patterns = (!resources.is_empty()).then_some(resources);
             let detail = serde_json::json!([{
-                "type": "tgp_tool", "identifier": tool, "actions": actions, "locations": locations,
+                "type": "tgp_tool", "identifier": tool, "actions": actions, "locations": locations, "resources": patterns,
             }]);
             format!("authorization_details={}", encode(&detail.to_string()))
         }
     };
-    let again = format!("grant_type=client_credentials&client_id={CLIENT}&{again}");
-    assert_eq!(Asked::parse(again.as_bytes(), CLIENT).expect("our own spelling"), asked);
+    let may_act = may_act.map_or(String::new(), |agent| format!("&may_act={agent}"));
+    let again = format!("grant_type=client_credentials&client_id={CLIENT}&{again}{may_act}");
+    assert_eq!(parse(again.as_bytes()).expect("our own spelling"), asked);
     // RFC 6749 §3.1: a parameter is sent once.
     let twice = [data, b"&grant_type=client_credentials"].concat();
-    assert!(Asked::parse(&twice, CLIENT).is_err());
+    assert!(parse(&twice).is_err());
     true
 }
 
 fn basic(value: &[u8]) -> bool {
     let Ok(value) = HeaderValue::from_bytes(value) else { return false };
-    let Ok(shown) = Presented::parse(&HeaderMap::from_iter([(http::header::AUTHORIZATION, value)])) else {
+    let Ok(shown) = Basic::parse(&HeaderMap::from_iter([(http::header::AUTHORIZATION, value)])) else {
         return false;
     };
+    let shown = shown.expect("the field is there");
     let key = MasterKey::parse(&shown.master_key).expect("it was read as one");
     assert_eq!(key.agent, shown.agent);
     let pair = format!("{}:{}", encode(&shown.agent.to_string()), encode(&shown.master_key));
     let field = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).unwrap();
-    let again = Presented::parse(&HeaderMap::from_iter([(http::header::AUTHORIZATION, field)]));
-    let again = again.expect("our own spelling");
+    let again = Basic::parse(&HeaderMap::from_iter([(http::header::AUTHORIZATION, field)]));
+    let again = again.expect("our own spelling").expect("the field is there");
     assert_eq!((again.agent, &again.master_key), (shown.agent, &shown.master_key));
     true
 }

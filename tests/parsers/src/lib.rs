@@ -8,6 +8,7 @@
 //! `fuzz/Cargo.toml` and a folder of seeds.
 #![allow(clippy::unwrap_used, reason = "a panic is how a target reports")]
 
+mod assertion;
 mod config;
 mod credential;
 mod csr;
@@ -42,6 +43,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "request", check: request::check },
     Target { name: "token", check: token::check },
+    Target { name: "assertion", check: assertion::check },
     Target { name: "wire", check: wire::check },
     Target { name: "record", check: record::check },
     Target { name: "statement", check: statement::check },

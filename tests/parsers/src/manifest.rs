@@ -25,7 +25,8 @@ pub fn check(data: &[u8]) -> bool {
     for action in &actions {
         let template: PathTemplate = action.template.parse().expect("it was read");
         let path = template.fill(|_| Some("x")).expect("filled");
-        assert!(manifest.action(&action.method, &path).is_some(), "{path}");
+        let matched = manifest.matched(&action.method, &path).expect("some request is it");
+        assert_eq!(Some(matched.action), manifest.action(&action.method, &path), "{path}");
     }
     true
 }
@@ -57,8 +58,9 @@ fn judged(manifest: &Manifest, reversed: &Manifest, actions: &[Action], method: 
 }
 
 fn from_the_command_line(text: &str, action: &Action) {
-    let Action { name, method, template, stream } = action;
-    assert!(!stream && text.starts_with(&format!("{name}={method} ")) && text.trim_end().ends_with(template.as_str()));
-    let again = command_line_action(&format!("{name}={method} {template}")).expect("our own spelling");
+    let Action { name, method, template, stream, resource } = action;
+    assert!(!stream && text.starts_with(&format!("{name}={method} ")) && text.contains(template.as_str()));
+    let on = resource.as_ref().map_or(String::new(), |resource| format!(" on {resource}"));
+    let again = command_line_action(&format!("{name}={method} {template}{on}")).expect("our own spelling");
     assert_eq!(&again, action);
 }

@@ -7,7 +7,9 @@ use tgp::config::Origin;
 use tgp::proxy::upstream::Upstream;
 use tgp_authority::{ActionPattern, valid_host, valid_origin, valid_resource};
 use tgp_request::MasterKey;
-use tgp_request::name::{Aan, ActionName, Handle, Scope, Slug, SpiffeId, TrustDomain, parse_uuid};
+use tgp_request::name::{
+    Aan, ActionName, Handle, Resource, ResourcePattern, Scope, Slug, SpiffeId, TrustDomain, parse_uuid,
+};
 
 pub fn check(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
@@ -20,6 +22,9 @@ pub fn check(data: &[u8]) -> bool {
     one_spelling::<SpiffeId>(first);
     one_spelling::<TrustDomain>(first);
     one_spelling::<ActionPattern>(first);
+    one_spelling::<Resource>(first);
+    one_spelling::<ResourcePattern>(first);
+    resources(first, second);
     if let Ok(uuid) = parse_uuid(first) {
         assert_eq!(uuid.to_string(), first);
     }
@@ -37,6 +42,32 @@ pub fn check(data: &[u8]) -> bool {
 fn one_spelling<T: FromStr + Display + PartialEq>(text: &str) {
     if let Ok(value) = text.parse::<T>() {
         assert_eq!(value.to_string(), text);
+    }
+}
+
+/// A pattern covers what its definition says, and is within another only if that covers all of it.
+fn resources(first: &str, second: &str) {
+    let Ok(pattern) = first.parse::<ResourcePattern>() else { return };
+    if let Ok(touched) = second.parse::<Resource>() {
+        let (wanted, given): (Vec<_>, Vec<_>) = (first.split('/').collect(), second.split('/').collect());
+        let one = |(want, have): (&&str, &&str)| want == have || *want == "*" && !have.is_empty();
+        let means = match wanted.split_last() {
+            Some((&"**", head)) => {
+                given.len() > head.len()
+                    && head.iter().zip(&given).all(one)
+                    && !given[head.len()..].join("/").is_empty()
+            }
+            _ => wanted.len() == given.len() && wanted.iter().zip(&given).all(one),
+        };
+        assert_eq!(pattern.covers(&touched), means, "{first} over {second}");
+    }
+    if let Ok(wider) = second.parse::<ResourcePattern>()
+        && pattern.is_within(&wider)
+    {
+        for filled in [first.replace("**", "x/y").replace('*', "z"), first.replace('*', "x")] {
+            let touched: Resource = filled.parse().expect("stars stand for text");
+            assert!(pattern.covers(&touched) && wider.covers(&touched), "{first} within {second}: {filled}");
+        }
     }
 }
 

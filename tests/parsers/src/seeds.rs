@@ -13,7 +13,8 @@ use uuid::Uuid;
 use x509_cert::der::Decode as _;
 
 use crate::vectors::{
-    ACCEPTED, AGENT, GATEWAY, NOW, OPERATORS, REFUSED, REFUSED_TOKENS, ROSTER, SHARED, STATEMENTS, STATUS_LISTS,
+    ACCEPTED, AGENT, GATEWAY, ISSUER, NOW, OPERATORS, REFUSED, REFUSED_TOKENS, ROSTER, SHARED, STATEMENTS,
+    STATUS_LISTS,
 };
 
 /// One input.
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Seed> {
     let mut seeds = Seeds(Vec::new());
     requests(&mut seeds);
     tokens(&mut seeds);
+    assertions(&mut seeds);
     messages::wire(&mut seeds);
     messages::records(&mut seeds);
     statements(&mut seeds);
@@ -92,6 +94,22 @@ fn request(case: &Value) -> String {
         out.push_str(&format!("{}: {}\n", field[0].as_str().unwrap(), field[1].as_str().unwrap()));
     }
     out + "\n" + text(case, "body")
+}
+
+fn assertions(seeds: &mut Seeds) {
+    let agent = "0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d";
+    let claims = |aud: &str, exp: i64| {
+        format!(r#"{{"iss":"{agent}","sub":"{agent}","aud":{aud},"exp":{exp},"iat":{NOW},"jti":"one"}}"#)
+    };
+    let header = r#"{"alg":"ES256K","typ":"JWT"}"#;
+    let (one, list) = (format!("\"{ISSUER}\""), format!("[\"{ISSUER}\"]"));
+    seeds.good("assertion", format!("{header}\n{}", claims(&one, NOW + 60)));
+    seeds.good("assertion", format!("{header}\n{}", claims(&list, NOW + 1)));
+    seeds.bad("assertion", format!("{header}\n{}", claims(&one, NOW + 61)));
+    seeds.bad("assertion", format!("{header}\n{}", claims(&one, NOW)));
+    seeds.bad("assertion", format!("{header}\n{}", claims("[]", NOW + 60)));
+    seeds.bad("assertion", format!("{}\n{}", header.replace("ES256K", "none"), claims(&one, NOW + 60)));
+    seeds.bad("assertion", "a.b.c".to_owned());
 }
 
 fn tokens(seeds: &mut Seeds) {
@@ -293,7 +311,7 @@ fn texts(seeds: &mut Seeds) {
     let details = "%5B%7B%22type%22%3A%22tgp_tool%22%2C%22identifier%22%3A%22mail%22%2C%22actions%22%3A%5B%22send%22%5D%2C\
                    %22locations%22%3A%5B%22https%3A%2F%2Fgw.example%2Ft%2Fmail%22%5D%7D%5D";
     seeds.good("form", format!("grant_type=client_credentials&client_id={AGENT_ID}&authorization_details={details}"));
-    seeds.bad("form", format!("{by_scope}&client_secret=x"));
+    seeds.bad("form", format!("{by_scope}&client_assertion=x&client_assertion=y"));
     let key = MasterKey::new(AGENT_ID.parse().unwrap(), 1, 12, [0xff; 32]).expose_text();
     let pair = STANDARD.encode(format!("{AGENT_ID}:{}", key.replace('_', "%5F")));
     seeds.good("form", format!("authorization: Basic {pair}"));

@@ -4,10 +4,10 @@
 //! a connection from its first octet.
 
 use tgp_vault_client::wire::{
-    BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Enrol, FRAME_LIMIT, HEADER_LEN, HELLO_LEN, Header,
-    Health, Inventory, LoadDek, MintToken, NewDek, Op, Open, Release, Renew, Revoke, Seal, SealAccessToken,
-    SetCredential, SetGrant, SetRoster, SignStatusList, Status, TlsSign, decode, decode_hello, encode, encode_call,
-    encode_reply, hello,
+    BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Enrol, ExchangeToken, FRAME_LIMIT, HEADER_LEN,
+    HELLO_LEN, Header, Health, Inventory, LoadDek, MintToken, NewDek, Op, Open, Release, Renew, Revoke, Seal,
+    SealAccessToken, SetCredential, SetGrant, SetRoster, SignStatusList, Status, TlsSign, decode, decode_hello, encode,
+    encode_call, encode_reply, hello,
 };
 use tgp_vault_client::{CallError, fuzzing};
 
@@ -39,6 +39,7 @@ macro_rules! operations {
 operations!(
     Describe,
     MintToken,
+    ExchangeToken,
     Release,
     Seal,
     Open,

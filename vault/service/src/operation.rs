@@ -7,9 +7,11 @@ mod credential;
 mod dek;
 mod enrol;
 mod envelope;
+mod exchange;
 mod grant;
 mod inventory;
 mod mint;
+mod proof;
 mod release;
 mod renew;
 mod revoke;
@@ -19,9 +21,9 @@ mod tls;
 
 use serde::Serialize;
 use tgp_vault_client::wire::{
-    self, BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Door, Enrol, Health, Inventory, LoadDek,
-    MintToken, NewDek, Op, Open, Refusal, RefusalCode, Release, Renew, Revoke, Seal, SealAccessToken, SetCredential,
-    SetGrant, SetRoster, SignStatusList, Status, TlsSign,
+    self, BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Door, Enrol, ExchangeToken, Health, Inventory,
+    LoadDek, MintToken, NewDek, Op, Open, Refusal, RefusalCode, Release, Renew, Revoke, Seal, SealAccessToken,
+    SetCredential, SetGrant, SetRoster, SignStatusList, Status, TlsSign,
 };
 
 use crate::counters::Ending;
@@ -50,6 +52,7 @@ pub(crate) fn serve(worker: &mut Worker<'_>, door: Door, (id, kind): (u64, u8), 
     match op {
         Op::Describe => frame.run::<Describe>(inventory::describe),
         Op::MintToken => frame.run::<MintToken>(mint::mint_token),
+        Op::ExchangeToken => frame.run::<ExchangeToken>(exchange::exchange_token),
         Op::Release => frame.run::<Release>(release::release),
         Op::SealAccessToken => frame.run::<SealAccessToken>(access_token::seal_access_token),
         Op::Seal => frame.run::<Seal>(envelope::seal),

@@ -5,33 +5,63 @@
 //! of tables that the general `seal` and `open` refuse, and under keys of a purpose that they
 //! refuse too. Whether a record is still good is the state's floors' to say: [`crate::state`].
 //!
+//! A kind whose record has gained a member since is sealed in a second form. The form is part of the label and of the
+//! AAD; what was sealed in the first still opens, as what it then said.
+//!
 //! ```text
-//! label = "TGPr" | kind u8 | tenant 16 | version u32 | id length u8 | id
+//! label = form ("TGPr", "TGP2") | kind u8 | tenant 16 | version u32 | id length u8 | id
 //! ```
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tgp_authority::{ActionPattern, Placement, RecordKind, credential_id};
-use tgp_request::name::{Aan, ActionName, Handle, Slug};
+use tgp_request::name::{Aan, ActionName, Handle, ResourcePattern, Slug};
 use tgp_vault_client::wire::{AgentFacts, GrantFacts, Refusal, RefusalCode};
 use uuid::Uuid;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::envelope::{self, Fresh, Place};
 
-const MAGIC: &[u8; 4] = b"TGPr";
 const FIXED: usize = 4 + 1 + 16 + 4 + 1;
 /// Tables of the vault's own. No other table name contains a slash.
 const TABLE_SEPARATOR: char = '/';
-const COLUMN: &str = "record";
 
 /// Whether a table name belongs to records.
 pub(crate) fn is_reserved(table: &str) -> bool {
     table.contains(TABLE_SEPARATOR)
 }
 
+/// Which members a record's plaintext has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    First,
+    Second,
+}
+
+impl Form {
+    fn magic(self) -> &'static [u8; 4] {
+        match self {
+            Form::First => b"TGPr",
+            Form::Second => b"TGP2",
+        }
+    }
+
+    fn column(self) -> &'static str {
+        match self {
+            Form::First => "record",
+            Form::Second => "record.2",
+        }
+    }
+}
+
 /// What can be a record.
 pub(crate) trait Record: Serialize + DeserializeOwned {
     const KIND: RecordKind;
+    /// The form that it is sealed in.
+    const FORM: Form = Form::First;
+    /// Reads a plaintext of an earlier form.
+    fn earlier(_: Form, _: &[u8]) -> Option<Self> {
+        None
+    }
     fn tenant(&self) -> Uuid;
     fn id(&self) -> String;
     fn version(&self) -> u32;
@@ -70,6 +100,32 @@ pub(crate) struct GrantRecord {
     pub not_after: i64,
     pub granter: Uuid,
     pub credential: Option<Slug>,
+    /// None restrict nothing.
+    pub resources: Vec<ResourcePattern>,
+}
+
+/// A grant as it was sealed before grants had resource patterns and named their credential.
+#[derive(Serialize, Deserialize)]
+struct FirstGrantRecord {
+    grant: Uuid,
+    version: u32,
+    tenant: Uuid,
+    agent: Uuid,
+    tool: Slug,
+    resource: String,
+    actions: Vec<ActionPattern>,
+    not_before: i64,
+    not_after: i64,
+    granter: Uuid,
+}
+
+impl From<FirstGrantRecord> for GrantRecord {
+    fn from(first: FirstGrantRecord) -> Self {
+        let FirstGrantRecord { grant, version, tenant, agent, tool, resource, actions, not_before, not_after, granter } =
+            first;
+        let (credential, resources) = (None, Vec::new());
+        Self { grant, version, tenant, agent, tool, resource, actions, not_before, not_after, granter, credential, resources }
+    }
 }
 
 /// A secret that an upstream wants.
@@ -108,6 +164,13 @@ impl Record for AgentRecord {
 
 impl Record for GrantRecord {
     const KIND: RecordKind = RecordKind::Grant;
+    const FORM: Form = Form::Second;
+    fn earlier(form: Form, plaintext: &[u8]) -> Option<Self> {
+        match form {
+            Form::First => postcard::from_bytes::<FirstGrantRecord>(plaintext).ok().map(Self::from),
+            Form::Second => None,
+        }
+    }
     fn tenant(&self) -> Uuid {
         self.tenant
     }
@@ -146,6 +209,7 @@ impl GrantRecord {
             tool: self.tool.to_string(),
             resource: self.resource.clone(),
             actions: self.actions.iter().map(ToString::to_string).collect(),
+            resources: self.resources.iter().map(ToString::to_string).collect(),
             not_before: self.not_before,
             not_after: self.not_after,
             granter: self.granter,
@@ -176,6 +240,7 @@ impl AgentRecord {
 /// A record's label, read but not yet believed.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Label<'a> {
+    pub form: Form,
     pub kind: RecordKind,
     pub tenant: Uuid,
     pub id: &'a str,
@@ -189,23 +254,26 @@ impl<'a> Label<'a> {
     pub(crate) fn parse(kind: RecordKind, record: &'a [u8]) -> Result<Self, Refusal> {
         let refused = || invalid(kind, "it is not one");
         let (fixed, rest) = record.split_at_checked(FIXED).ok_or_else(refused)?;
-        if &fixed[..4] != MAGIC || fixed[4] != kind_byte(kind) {
-            return Err(refused());
-        }
+        let form = [Form::First, Form::Second].into_iter().find(|form| fixed[..4] == *form.magic());
+        let form = form.filter(|_| fixed[4] == kind_byte(kind)).ok_or_else(refused)?;
         let tenant = Uuid::from_slice(&fixed[5..21]).expect("16 octets");
         let version = u32::from_be_bytes(fixed[21..25].try_into().expect("4 octets"));
         let (id, sealed) = rest.split_at_checked(fixed[25].into()).ok_or_else(refused)?;
         let id = std::str::from_utf8(id).map_err(|_| refused())?;
-        Ok(Label { kind, tenant, id, version, sealed })
+        Ok(Label { form, kind, tenant, id, version, sealed })
     }
 
     /// Opens it with the key that its envelope names.
     pub(crate) fn open<R: Record>(&self, dek: &[u8; 32]) -> Result<R, Refusal> {
         let refused = || invalid(R::KIND, "it is not as this vault sealed it");
-        let place =
-            Place { tenant: self.tenant, table: table(self.kind), column: COLUMN, key: self.id, version: self.version };
+        let column = self.form.column();
+        let place = Place { tenant: self.tenant, table: table(self.kind), column, key: self.id, version: self.version };
         let plaintext: Zeroizing<Vec<u8>> = envelope::open(dek, place, self.sealed).map_err(|_| refused())?;
-        let record: R = postcard::from_bytes(&plaintext).map_err(|_| refused())?;
+        let record = match self.form {
+            form if form == R::FORM => postcard::from_bytes(&plaintext).ok(),
+            form => R::earlier(form, &plaintext),
+        };
+        let record: R = record.ok_or_else(refused)?;
         // The label is AAD, and this vault wrote both alike: a difference would be a bug of ours.
         let agrees = record.tenant() == self.tenant && record.version() == self.version && record.id() == self.id;
         if agrees { Ok(record) } else { Err(refused()) }
@@ -215,12 +283,12 @@ impl<'a> Label<'a> {
 /// Seals a record.
 pub(crate) fn seal<R: Record>(dek: &[u8; 32], dek_id: Uuid, fresh: Fresh, record: &R) -> Vec<u8> {
     let id = record.id();
-    let place =
-        Place { tenant: record.tenant(), table: table(R::KIND), column: COLUMN, key: &id, version: record.version() };
+    let column = R::FORM.column();
+    let place = Place { tenant: record.tenant(), table: table(R::KIND), column, key: &id, version: record.version() };
     let plaintext = Zeroizing::new(postcard::to_stdvec(record).expect("records are plain data in memory"));
     let sealed = envelope::seal(dek, dek_id, place, fresh, &plaintext);
     let mut out = Vec::with_capacity(FIXED + id.len() + sealed.len());
-    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(R::FORM.magic());
     out.push(kind_byte(R::KIND));
     out.extend_from_slice(record.tenant().as_bytes());
     out.extend_from_slice(&record.version().to_be_bytes());
@@ -286,6 +354,7 @@ mod tests {
             not_after: 10,
             granter: Uuid::from_u128(3),
             credential: None,
+            resources: vec!["octocat/*".parse().expect("a pattern")],
         }
     }
 
@@ -302,6 +371,39 @@ mod tests {
         assert_eq!(envelope::dek_id(label.sealed), Ok(ID));
         let opened: GrantRecord = label.open(&DEK).expect("opens");
         assert_eq!(opened.facts(), grant(4).facts());
+    }
+
+    impl Record for FirstGrantRecord {
+        const KIND: RecordKind = RecordKind::Grant;
+        fn tenant(&self) -> Uuid {
+            self.tenant
+        }
+        fn id(&self) -> String {
+            self.grant.to_string()
+        }
+        fn version(&self) -> u32 {
+            self.version
+        }
+    }
+
+    #[test]
+    fn a_grant_of_before_there_were_resource_patterns_opens_and_restricts_nothing() {
+        let GrantRecord {
+            grant, version, tenant, agent, tool, resource, actions, not_before, not_after, granter, ..
+        } = grant(4);
+        let first =
+            FirstGrantRecord { grant, version, tenant, agent, tool, resource, actions, not_before, not_after, granter };
+        let octets = seal(&DEK, ID, Fresh::random().expect("random octets"), &first);
+        assert_eq!(&octets[..4], b"TGPr");
+        let open = |octets: &[u8]| Label::parse(RecordKind::Grant, octets)?.open::<GrantRecord>(&DEK);
+        let opened = open(&octets).expect("opens");
+        assert_eq!((opened.grant, opened.not_after, opened.resources.len()), (grant, not_after, 0));
+        let mut relabelled = octets;
+        relabelled[..4].copy_from_slice(b"TGP2");
+        assert!(open(&relabelled).is_err(), "an old grant under the new label");
+        let mut stripped = sealed(4);
+        stripped[..4].copy_from_slice(b"TGPr");
+        assert!(open(&stripped).is_err(), "a restricted grant under the old label");
     }
 
     #[test]

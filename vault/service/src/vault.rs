@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use http::HeaderMap;
 use tgp_authority::{Authorised, Purpose, Signed};
-use tgp_request::token::TokenKeys;
+use tgp_request::token::{TokenKeys, VerifiedToken};
 use tgp_token::TokenSession;
 use tgp_vault_client::wire::{RefusalCode, RequestEnvelope, StatementText};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::keyring::KeyRing;
 use crate::operation::Retired;
 use crate::proofs::{Proof, Proofs};
-use crate::record::{Label, Record};
+use crate::record::{AgentRecord, Label, Record};
 use crate::recovery::Recovery;
 use crate::state::{Act, InForce, StateStore};
 use crate::token_cache::TokenCache;
@@ -89,6 +89,26 @@ impl Vault {
         let record: R = self.with_dek(dek, label.tenant, Purpose::Record, |key| Ok(label.open(key)?))?;
         self.state.tables().check_floor(R::KIND, label.tenant, label.id, label.version)?;
         Ok(record)
+    }
+
+    /// Refuses a token unless each agent on whose behalf it acts has a record in force: these, in the token's order.
+    pub(crate) fn check_principals(
+        &self,
+        token: &VerifiedToken,
+        records: &[Vec<u8>],
+        tenant: Uuid,
+    ) -> Result<(), Failure> {
+        let mismatch = || Failure::refused(RefusalCode::RecordMismatch, "the records are not the token's principals'");
+        if records.len() != token.principals().len() {
+            return Err(mismatch());
+        }
+        for (agent, record) in token.principals().iter().zip(records) {
+            let record: AgentRecord = self.open_record(record)?;
+            if record.agent != *agent || record.tenant != tenant {
+                return Err(mismatch());
+            }
+        }
+        Ok(())
     }
 
     /// Uses a loaded key.

@@ -143,6 +143,7 @@ pub fn grant() -> Operation {
         tool: "mail".parse().unwrap(),
         resource: "https://tgp.example:8443/t/mail".to_owned(),
         actions: vec!["mail.*".parse().unwrap(), "send".parse().unwrap()],
+        resources: Vec::new(),
         not_before: NOW,
         not_after: NOW + 90 * 24 * 3600,
         credential: None,

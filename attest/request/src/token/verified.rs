@@ -3,9 +3,12 @@
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{AuthorizationDetail, Claims, MAX_LIFETIME, MAX_TOKEN_LENGTH, TYP, TokenError, TokenKeys, jws};
+use super::{
+    Actor, AuthorizationDetail, Claims, MAX_DEPTH, MAX_LIFETIME, MAX_TOKEN_LENGTH, MayAct, TYP, TokenError, TokenKeys,
+    jws,
+};
 use crate::jwk::IdentityKey;
-use crate::name::{ActionName, Kind, Scope, Slug};
+use crate::name::{ActionName, Kind, MAX_PATTERNS, Resource, ResourcePattern, Scope, Slug, SpiffeId, covered};
 
 /// A genuine token. It was inside its time when it was verified; [`check_time`](Self::check_time)
 /// says whether it still is. Whether it was revoked only the issuer knows.
@@ -13,6 +16,8 @@ use crate::name::{ActionName, Kind, Scope, Slug};
 pub struct VerifiedToken {
     claims: Claims,
     agent: Uuid,
+    principals: Vec<Uuid>,
+    may_act: Option<Uuid>,
     key: IdentityKey,
     hash: [u8; 32],
 }
@@ -25,8 +30,8 @@ impl VerifiedToken {
         let payload = jws::open(keys, token, TYP)?;
         let claims: Claims = serde_json::from_slice(&payload)
             .map_err(|_| TokenError::Malformed("its claims are not those of the profile"))?;
-        let (agent, key) = check_claims(&claims, issuer)?;
-        let verified = Self { claims, agent, key, hash: Sha256::digest(token.as_bytes()).into() };
+        let Checked { agent, principals, may_act, key } = check_claims(&claims, issuer)?;
+        let verified = Self { claims, agent, principals, may_act, key, hash: Sha256::digest(token.as_bytes()).into() };
         verified.check_time(now)?;
         Ok(verified)
     }
@@ -46,8 +51,30 @@ impl VerifiedToken {
         &self.claims
     }
 
+    /// The agent that acts: its certificate, its key. `client_id`, and without a delegation `sub`.
     pub fn agent(&self) -> Uuid {
         self.agent
+    }
+
+    /// The agent whose grant it is: `sub`.
+    pub fn subject(&self) -> Uuid {
+        self.principals.first().copied().unwrap_or(self.agent)
+    }
+
+    /// Those on whose behalf the agent acts: the subject, then whoever handed the token on, in that order. None where it
+    /// acts for itself. The token is good only while each of them is.
+    pub fn principals(&self) -> &[Uuid] {
+        &self.principals
+    }
+
+    /// `jti` of the tokens that this one was exchanged from; revoked with each of them.
+    pub fn derived_from(&self) -> &[Uuid] {
+        &self.claims.derived_from
+    }
+
+    /// The agent that may exchange it.
+    pub fn may_act(&self) -> Option<Uuid> {
+        self.may_act
     }
 
     pub fn tool(&self) -> &Slug {
@@ -60,6 +87,16 @@ impl VerifiedToken {
 
     pub fn covers(&self, action: &ActionName) -> bool {
         self.actions().contains(action)
+    }
+
+    /// The patterns over what may be touched inside the tool; none restrict nothing.
+    pub fn resources(&self) -> &[ResourcePattern] {
+        self.detail().resources.as_deref().unwrap_or_default()
+    }
+
+    /// Whether a request that touches this may be made: `None` where the tool's manifest names no resource.
+    pub fn covers_resource(&self, touched: Option<&Resource>) -> bool {
+        covered(self.resources(), touched)
     }
 
     /// The key of `cnf.jwk`, which signs the requests that this token goes with.
@@ -82,18 +119,40 @@ impl VerifiedToken {
 }
 
 /// What the claims must say of each other.
-fn check_claims(claims: &Claims, issuer: &str) -> Result<(Uuid, IdentityKey), TokenError> {
+fn check_claims(claims: &Claims, issuer: &str) -> Result<Checked, TokenError> {
     // Destructured whole, so that a new claim must be decided on here.
-    let Claims { iss, sub, client_id, aud, iat, nbf, exp, jti: _, scope, authorization_details, cnf, aan: _ } = claims;
+    let Claims {
+        iss,
+        sub,
+        client_id,
+        aud,
+        iat,
+        nbf,
+        exp,
+        jti: _,
+        scope,
+        authorization_details,
+        cnf,
+        aan: _,
+        act,
+        may_act,
+        derived_from,
+    } = claims;
     if iss != issuer {
         return Err(TokenError::WrongIssuer);
     }
-    let Kind::Agent(agent) = sub.kind else {
-        return Err(TokenError::Claims("sub is not an agent"));
-    };
+    let mut chain = chain(sub, act.as_deref())?;
+    let agent = chain.pop().expect("a chain begins with the subject");
     if agent != *client_id {
-        return Err(TokenError::Claims("client_id is not the agent of sub"));
+        return Err(TokenError::Claims("client_id is not the agent that acts"));
     }
+    if derived_from.len() != chain.len() {
+        return Err(TokenError::Claims("act and derived_from differ in length"));
+    }
+    let may_act = match may_act {
+        None => None,
+        Some(MayAct { sub: named }) => Some(agent_of(sub, named)?),
+    };
     if aud.is_empty() {
         return Err(TokenError::Claims("aud is empty"));
     }
@@ -108,11 +167,44 @@ fn check_claims(claims: &Claims, issuer: &str) -> Result<(Uuid, IdentityKey), To
     };
     check_detail(detail, aud, scope)?;
     let key = IdentityKey::from_jwk(&cnf.jwk).map_err(|_| TokenError::Claims("cnf.jwk is not an identity key"))?;
-    Ok((agent, key))
+    Ok(Checked { agent, principals: chain, may_act, key })
+}
+
+struct Checked {
+    agent: Uuid,
+    principals: Vec<Uuid>,
+    may_act: Option<Uuid>,
+    key: IdentityKey,
+}
+
+/// The subject, then the actors from the first to the one that acts now; each an agent, and each once.
+fn chain(sub: &SpiffeId, act: Option<&Actor>) -> Result<Vec<Uuid>, TokenError> {
+    let mut actors = Vec::new();
+    let mut next = act;
+    while let Some(Actor { sub: actor, act }) = next {
+        if actors.len() == MAX_DEPTH {
+            return Err(TokenError::Claims("it was handed on too often"));
+        }
+        actors.push(agent_of(sub, actor)?);
+        next = act.as_deref();
+    }
+    let chain: Vec<Uuid> = std::iter::once(agent_of(sub, sub)?).chain(actors.into_iter().rev()).collect();
+    if (1..chain.len()).any(|at| chain[..at].contains(&chain[at])) {
+        return Err(TokenError::Claims("an agent stands in its chain twice"));
+    }
+    Ok(chain)
+}
+
+/// An agent of the subject's trust domain.
+fn agent_of(sub: &SpiffeId, id: &SpiffeId) -> Result<Uuid, TokenError> {
+    match id.kind {
+        Kind::Agent(agent) if id.trust_domain == sub.trust_domain => Ok(agent),
+        _ => Err(TokenError::Claims("sub or an actor is not an agent of one trust domain")),
+    }
 }
 
 fn check_detail(detail: &AuthorizationDetail, aud: &str, scope: &str) -> Result<(), TokenError> {
-    let AuthorizationDetail { kind, locations, actions, identifier, resources: _ } = detail;
+    let AuthorizationDetail { kind, locations, actions, identifier, resources } = detail;
     if kind != AuthorizationDetail::TYPE {
         return Err(TokenError::Claims("its authorization detail is of another type"));
     }
@@ -121,6 +213,9 @@ fn check_detail(detail: &AuthorizationDetail, aud: &str, scope: &str) -> Result<
     }
     if actions.is_empty() {
         return Err(TokenError::Claims("its authorization detail has no action"));
+    }
+    if resources.as_ref().is_some_and(|patterns| !(1..=MAX_PATTERNS).contains(&patterns.len())) {
+        return Err(TokenError::Claims("its authorization detail has no or too many resources"));
     }
     // Both say what is allowed, so they must say the same.
     let mut count = 0;

@@ -4,11 +4,11 @@ use serde::Serialize;
 use serde_json::json;
 use tgp_vault_client::wire::{
     AgentFacts, Attribute, BlindIndex, CallCount, Certificate, CertifyOperator, CertifyServer, Count, Describe,
-    Description, Door, Draw, Enrol, Enrolled, Fetched, GrantFacts, Health, HealthReport, Inventory, KeyEntry, LoadDek,
-    MintToken, Minted, Mode, NewDek, Op, Open, OpenItem, Placement, Proof, Refusal, RefusalCode, Release, Released,
-    Renew, RequestEnvelope, Revoke, Revoked, Seal, SealAccessToken, SealItem, SealedAccessToken, SealedCredential,
-    SealedGrant, SetCredential, SetGrant, SetRoster, SignStatusList, SignedStatusList, StatementText, Status, TlsSign,
-    WireSecret, WrappedDek, encode_call, hello,
+    Description, Door, Draw, Enrol, Enrolled, ExchangeToken, Fetched, GrantFacts, Health, HealthReport, Inventory,
+    KeyEntry, LoadDek, MintToken, Minted, Mode, NewDek, Op, Open, OpenItem, Placement, Proof, Refusal, RefusalCode,
+    Release, Released, Renew, RequestEnvelope, Revoke, Revoked, Seal, SealAccessToken, SealItem, SealedAccessToken,
+    SealedCredential, SealedGrant, SetCredential, SetGrant, SetRoster, SignStatusList, SignedStatusList,
+    StatementText, Status, TlsSign, WireSecret, WrappedDek, encode_call, hello,
 };
 use uuid::Uuid;
 
@@ -78,15 +78,30 @@ fn calls(seeds: &mut Seeds) {
         tool: "mail".into(),
         resource: "https://gw.tgp.example/t/mail".into(),
         actions: vec!["send".into()],
+        resources: vec!["octocat/*".into()],
+        may_act: Some(ID),
+        lifetime_s: 300,
+    };
+    let (agent_record, parent_record) = records();
+    let exchange = ExchangeToken {
+        agent_record,
+        proof: Proof::Assertion(WireSecret::from("a.b.c".to_owned())),
+        subject_token: WireSecret::from("d.e.f".to_owned()),
+        parent_record,
+        principal_records: vec![vec![3; 40]],
+        grant_record: vec![4; 40],
+        actions: vec!["send".into()],
+        resources: vec![],
+        may_act: None,
         lifetime_s: 300,
     };
     let (agent_record, credential_record) = records();
     let release =
-        Release { agent_record, grant_record: vec![3; 40], credential_record, request: request(), draw: Draw::Secret };
+        Release { agent_record, grant_record: vec![3; 40], principal_records: vec![], credential_record, request: request(), draw: Draw::Secret };
     let (agent_record, credential_record) = records();
     let fetch = Release {
         agent_record,
-        grant_record: vec![3; 40],
+        grant_record: vec![3; 40], principal_records: vec![],
         credential_record,
         request: request(),
         draw: Draw::Fetch(Some(Fetched(vec![4; 140]))),
@@ -103,6 +118,7 @@ fn calls(seeds: &mut Seeds) {
     for octets in [
         message(Op::Describe, CALL, &Describe {}),
         message(Op::MintToken, CALL, &mint),
+        message(Op::ExchangeToken, CALL, &exchange),
         message(Op::Release, CALL, &release),
         message(Op::Release, CALL, &fetch),
         message(Op::SealAccessToken, CALL, &fetched),
@@ -161,6 +177,7 @@ fn replies(seeds: &mut Seeds) {
         tool: "mail".into(),
         resource: "https://a".into(),
         actions: vec!["mail.*".into()],
+        resources: vec!["octocat/*".into()],
         not_before: 0,
         not_after: 10,
         granter: ID,
@@ -205,11 +222,12 @@ fn replies(seeds: &mut Seeds) {
         origins: vec![],
     };
     let fetched = SealedAccessToken { fetched: Fetched(vec![4; 140]), expires: 3601 };
-    let minted = Minted { token: WireSecret::from("a.b.c".to_owned()), jti: ID, iat: 1, exp: 301 };
+    let minted = Minted { token: WireSecret::from("a.b.c".to_owned()), jti: ID, iat: 1, exp: 301, resources: vec![] };
     let ok = Status::Ok as u8;
     for octets in [
         message(Op::Describe, ok, &description()),
         message(Op::MintToken, ok, &minted),
+        message(Op::ExchangeToken, ok, &minted),
         message(Op::Release, ok, &released),
         message(Op::SealAccessToken, ok, &fetched),
         message(Op::Seal, ok, &vec![vec![1_u8; 130]]),
@@ -261,6 +279,7 @@ pub(super) fn records(seeds: &mut Seeds) {
         (ID, 1_u32, ID, ID, "mail", "https://a"),
         (vec!["mail.*"], 0_i64, 10_i64, ID),
         Some("alice"),
+        vec!["octocat/*"],
     ));
     let placement = r#"{"kind":"bearer"}"#;
     let credential = (ID, "mail", None::<&str>, "https://a", 1_u32, vec!["https://a"], placement, bytes(b"hush"));

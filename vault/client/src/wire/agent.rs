@@ -130,6 +130,11 @@ pub struct MintToken {
     pub resource: String,
     /// Each must match one of the grant's patterns.
     pub actions: Vec<String>,
+    /// Patterns over what is touched inside the tool; each must lie within one of the grant's. None: the grant's own.
+    pub resources: Vec<String>,
+    /// Another agent that may exchange the token for one of its own. Nothing says that the agent wanted it; whoever it is
+    /// still shows its own proof, and was invited by the same person.
+    pub may_act: Option<Uuid>,
     /// 1 to 900; cut at the grant's end.
     pub lifetime_s: u32,
 }
@@ -139,12 +144,47 @@ impl Call for MintToken {
     type Reply = Minted;
 }
 
+/// Asks for an access token on the strength of another agent's (RFC 8693).
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ExchangeToken {
+    /// Of the agent that asks. Sealed by this vault, not older than the newest seen.
+    #[serde(with = "super::octets")]
+    pub agent_record: Vec<u8>,
+    /// What shows that it is this agent who asks.
+    pub proof: Proof,
+    /// Signed by this vault, current; it names the agent that asks as the one that may act.
+    pub subject_token: WireSecret,
+    /// Of the agent that handed the token over. Sealed by this vault; the token is bound to its key.
+    #[serde(with = "super::octets")]
+    pub parent_record: Vec<u8>,
+    /// Of the token's principals, in its order. Sealed by this vault, not older than the newest seen.
+    pub principal_records: Vec<Vec<u8>>,
+    /// Sealed by this vault; of the token's subject, tool and resource, and valid now.
+    #[serde(with = "super::octets")]
+    pub grant_record: Vec<u8>,
+    /// Each must be one of the token's, and the grant's.
+    pub actions: Vec<String>,
+    /// Each must lie within one of the token's and one of the grant's. None: the token's own.
+    pub resources: Vec<String>,
+    /// As in [`MintToken`].
+    pub may_act: Option<Uuid>,
+    /// 1 to 900; cut at the token's end and the grant's.
+    pub lifetime_s: u32,
+}
+
+impl Call for ExchangeToken {
+    const OP: Op = Op::ExchangeToken;
+    type Reply = Minted;
+}
+
 /// What authenticates the agent at issuance.
 #[derive(Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Proof {
     /// `tgpmk_…` as presented; recomputed in the token and compared in constant time.
     MasterKey(WireSecret),
+    /// A `private_key_jwt` as presented; signed by the record's identity key, inside its time, spent with the token.
+    Assertion(WireSecret),
 }
 
 /// A signed token, not yet recorded by anyone.
@@ -158,6 +198,8 @@ pub struct Minted {
     pub iat: i64,
     /// Unix seconds.
     pub exp: i64,
+    /// The patterns that it carries, asked for or the grant's.
+    pub resources: Vec<String>,
 }
 
 /// Draws a tool's credential for one signed request.
@@ -166,9 +208,11 @@ pub struct Release {
     /// Sealed by this vault, not older than the newest seen.
     #[serde(with = "super::octets")]
     pub agent_record: Vec<u8>,
-    /// The same; of the agent and the token's tool. It names the credential.
+    /// The same; the subject's and the token's tool. It names the credential.
     #[serde(with = "super::octets")]
     pub grant_record: Vec<u8>,
+    /// The same; of those on whose behalf the token acts, in its order.
+    pub principal_records: Vec<Vec<u8>>,
     /// The same; the very one that the grant names, of the token's tool and the agent's tenant.
     #[serde(with = "super::octets")]
     pub credential_record: Vec<u8>,

@@ -73,6 +73,7 @@ operations! {
     BlindIndex = 6, "blind_index", Calls;
     SignStatusList = 7, "sign_status_list", Calls;
     SealAccessToken = 8, "seal_access_token", Calls;
+    ExchangeToken = 9, "exchange_token", Calls;
     TlsSign = 16, "tls_sign", Tls;
     Enrol = 32, "enrol", Slow;
     Renew = 33, "renew", Slow;

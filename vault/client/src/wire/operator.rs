@@ -46,6 +46,8 @@ pub struct GrantFacts {
     pub resource: String,
     /// Globs over action names.
     pub actions: Vec<String>,
+    /// Patterns over what may be touched inside the tool; none restrict nothing.
+    pub resources: Vec<String>,
     /// Unix seconds.
     pub not_before: i64,
     /// Unix seconds.

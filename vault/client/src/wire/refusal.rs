@@ -61,6 +61,10 @@ codes! {
     CodeExpired = "code-expired",
     /// The master key is not this agent's current one.
     MasterKeyInvalid = "master-key-invalid",
+    /// The token was not handed to this agent, or may not be.
+    DelegationRefused = "delegation-refused",
+    /// The assertion is not the agent's, not now, or not a method that its record allows.
+    AssertionInvalid = "assertion-invalid",
 
     /// The frame's body is not the operation's message.
     Malformed = "malformed",

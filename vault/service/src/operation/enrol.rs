@@ -17,7 +17,7 @@ use tgp_token::KeyOps;
 use tgp_vault_client::wire::{Enrol, Enrolled, RefusalCode, RequestEnvelope, WireSecret};
 use zeroize::Zeroizing;
 
-use super::mint::{master_key_input, method_text};
+use super::proof::{master_key_input, method_text};
 use super::renew::{expect_target, issue_to_agent, malformed};
 use crate::envelope::Fresh;
 use crate::failure::Failure;

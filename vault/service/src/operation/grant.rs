@@ -16,7 +16,7 @@ pub(super) fn set_grant(worker: &mut Worker<'_>, call: SetGrant, now: i64) -> Re
     let Operation::Grant(grant) = order.authorised.operation() else {
         return Err(not_this_operation());
     };
-    let Grant { grant, version, tenant, agent, tool, resource, actions, not_before, not_after, credential } =
+    let Grant { grant, version, tenant, agent, tool, resource, actions, resources, not_before, not_after, credential } =
         grant.clone();
     let record = GrantRecord {
         grant,
@@ -30,6 +30,7 @@ pub(super) fn set_grant(worker: &mut Worker<'_>, call: SetGrant, now: i64) -> Re
         not_after,
         granter: order.authorised.signers()[0],
         credential,
+        resources,
     };
     let fresh = Fresh::random()?;
     let sealed = vault.with_dek(dek, tenant, Purpose::Record, |key| Ok(record::seal(key, dek, fresh, &record)))?;

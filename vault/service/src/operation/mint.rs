@@ -4,20 +4,16 @@
 //! caller chooses a tool, its resource and actions, and only among those that the grant names.
 
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-use tgp_authority::Method;
-use tgp_request::MasterKey;
-use tgp_request::jwk::IdentityKey;
-use tgp_request::name::{ActionName, Slug, SpiffeId};
+use tgp_request::name::{ActionName, MAX_PATTERNS, ResourcePattern, SpiffeId, all_within};
 use tgp_request::token::{
-    AuthorizationDetail, Claims, Confirmation, MAX_LIFETIME, MAX_TOKEN_LENGTH, assemble, scope_text, signing_input,
+    Actor, AuthorizationDetail, Claims, Confirmation, MAX_LIFETIME, MAX_TOKEN_LENGTH, MayAct, assemble, scope_text,
+    signing_input,
 };
 use tgp_token::KeyOps;
-use tgp_vault_client::wire::{MintToken, Minted, Proof, RefusalCode, WireSecret};
+use tgp_vault_client::wire::{MintToken, Minted, RefusalCode, WireSecret};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
-use crate::envelope::length_prefixed;
+use super::proof::{self, Proven};
 use crate::failure::Failure;
 use crate::record::{AgentRecord, GrantRecord};
 use crate::vault::Worker;
@@ -26,104 +22,125 @@ use crate::vault::Worker;
 const MAX_ACTIONS: usize = 32;
 
 pub(super) fn mint_token(worker: &mut Worker<'_>, call: MintToken, now: i64) -> Result<Minted, Failure> {
-    let MintToken { agent_record, grant_record, proof, tool, resource, actions, lifetime_s } = call;
-    let lifetime = i64::from(lifetime_s);
-    if !(1..=MAX_LIFETIME).contains(&lifetime) {
-        let text = format!("a token lives 1 to {MAX_LIFETIME} s");
-        return Err(Failure::refused(RefusalCode::OutOfRange, text));
-    }
+    let MintToken { agent_record, grant_record, proof, tool, resource, actions, resources, may_act, lifetime_s } = call;
+    let lifetime = lifetime(lifetime_s)?;
     let agent: AgentRecord = worker.vault.open_record(&agent_record)?;
     // Before the grant: who has not proven himself learns nothing of grants.
-    check_proof(worker, &agent, &proof)?;
+    let proven = proof::check(worker, &agent, &proof, now)?;
     let grant: GrantRecord = worker.vault.open_record(&grant_record)?;
-    let (tool, actions) = within_grant(&agent, &grant, (&tool, &resource, &actions), now)?;
-
-    let in_force = worker.vault.state.current();
-    let roster = in_force.roster.doc();
-    let identity = IdentityKey::from_sec1(&agent.identity_key)
-        .map_err(|e| Failure::refused(RefusalCode::RecordInvalid, e.to_string()))?;
-    let jti = Uuid::new_v4();
-    let exp = now.saturating_add(lifetime).min(grant.not_after);
-    let claims = Claims {
-        iss: roster.issuer.clone(),
-        sub: SpiffeId::agent(roster.trust_domain.clone(), agent.agent),
-        client_id: agent.agent,
-        aud: resource.clone(),
-        iat: now,
-        nbf: now,
-        exp,
-        jti,
-        scope: scope_text(&tool, &actions),
-        authorization_details: vec![AuthorizationDetail::new(tool, resource, actions)],
-        cnf: Confirmation { jwk: identity.to_cnf_jwk() },
-        aan: agent.aan,
+    grant_fits(&grant, (agent.tenant, agent.agent), (&tool, &resource), now)?;
+    let detail = AuthorizationDetail::new(grant.tool.clone(), resource, actions_within(&grant, &actions)?)
+        .only(patterns_within(&resources, &[&grant.resources])?);
+    let token = NewToken {
+        agent: &agent,
+        subject: agent.agent,
+        act: None,
+        derived_from: Vec::new(),
+        may_act,
+        detail,
+        exp: now.saturating_add(lifetime).min(grant.not_after),
     };
-    let input = signing_input(&worker.vault.keys.token_kid, &claims);
-    let digest = Sha256::digest(input.as_bytes()).into();
-    let key = &worker.vault.keys.token_signing;
-    let signature = worker.session.sign_p256(key, &digest)?;
-    let token = assemble(input, &signature);
-    if token.len() > MAX_TOKEN_LENGTH {
-        return Err(Failure::refused(
-            RefusalCode::OutOfRange,
-            "the token would be longer than 8 KiB; ask for fewer actions",
-        ));
-    }
-    Ok(Minted { token: WireSecret::from(token), jti, iat: now, exp })
+    token.sign(worker, proven, now)
 }
 
-/// What `master-root` makes an agent's master key from.
-pub(super) fn master_key_input(agent: Uuid, root_version: u32, generation: u32) -> Vec<u8> {
-    let mut input = Vec::with_capacity(64);
-    for part in [b"tgp master key".as_slice(), agent.as_bytes(), &root_version.to_be_bytes(), &generation.to_be_bytes()]
-    {
-        length_prefixed(&mut input, part);
-    }
-    input
+/// What a token is to say; all else is the record's and the vault's.
+pub(super) struct NewToken<'r> {
+    /// Who will act with it.
+    pub agent: &'r AgentRecord,
+    /// On whose behalf.
+    pub subject: Uuid,
+    pub act: Option<Box<Actor>>,
+    pub derived_from: Vec<Uuid>,
+    pub may_act: Option<Uuid>,
+    pub detail: AuthorizationDetail,
+    pub exp: i64,
 }
 
-fn check_proof(worker: &mut Worker<'_>, agent: &AgentRecord, proof: &Proof) -> Result<(), Failure> {
-    // One text for all of it: a guesser learns nothing from the way a key is wrong.
-    let refused = || Failure::refused(RefusalCode::MasterKeyInvalid, "this is not the agent's current master key");
-    let Proof::MasterKey(text) = proof else {
-        return Err(refused());
+impl NewToken<'_> {
+    /// Spends the proof, then signs.
+    pub(super) fn sign(self, worker: &mut Worker<'_>, proven: Proven, now: i64) -> Result<Minted, Failure> {
+        let Self { agent, subject, act, derived_from, may_act, detail, exp } = self;
+        let in_force = worker.vault.state.current();
+        let roster = in_force.roster.doc();
+        let spiffe = |agent| SpiffeId::agent(roster.trust_domain.clone(), agent);
+        if may_act == Some(agent.agent) {
+            return Err(Failure::refused(RefusalCode::OutOfRange, "an agent acts for itself without being named"));
+        }
+        let jti = Uuid::new_v4();
+        let resources = detail.resources.iter().flatten().map(ToString::to_string).collect();
+        let claims = Claims {
+            iss: roster.issuer.clone(),
+            sub: spiffe(subject),
+            client_id: agent.agent,
+            aud: detail.locations[0].clone(),
+            iat: now,
+            nbf: now,
+            exp,
+            jti,
+            scope: scope_text(&detail.identifier, &detail.actions),
+            authorization_details: vec![detail],
+            cnf: Confirmation { jwk: proof::identity(agent)?.to_cnf_jwk() },
+            aan: agent.aan.clone(),
+            act,
+            may_act: may_act.map(|agent| MayAct { sub: spiffe(agent) }),
+            derived_from,
+        };
+        let input = signing_input(&worker.vault.keys.token_kid, &claims);
+        // base64url of 64 octets and the dot before it.
+        if input.len() + 87 > MAX_TOKEN_LENGTH {
+            return Err(Failure::refused(
+                RefusalCode::OutOfRange,
+                "the token would be longer than 8 KiB; ask for fewer actions",
+            ));
+        }
+        drop(in_force);
+        proven.spend(worker, now)?;
+        let digest = Sha256::digest(input.as_bytes()).into();
+        let signature = worker.session.sign_p256(&worker.vault.keys.token_signing, &digest)?;
+        let token = WireSecret::from(assemble(input, &signature));
+        Ok(Minted { token, jti, iat: now, exp, resources })
+    }
+}
+
+pub(super) fn lifetime(seconds: u32) -> Result<i64, Failure> {
+    let lifetime = i64::from(seconds);
+    if (1..=MAX_LIFETIME).contains(&lifetime) {
+        return Ok(lifetime);
+    }
+    Err(Failure::refused(RefusalCode::OutOfRange, format!("a token lives 1 to {MAX_LIFETIME} s")))
+}
+
+/// The patterns of the token: those that are asked for, each within one of each of the sets in `allowed`; or the first set.
+pub(super) fn patterns_within(
+    asked: &[String],
+    allowed: &[&[ResourcePattern]],
+) -> Result<Vec<ResourcePattern>, Failure> {
+    let refused = |detail: String| Failure::refused(RefusalCode::ResourceRefused, detail);
+    if asked.len() > MAX_PATTERNS {
+        return Err(Failure::refused(RefusalCode::OutOfRange, format!("at most {MAX_PATTERNS} resource patterns")));
+    }
+    let patterns: Vec<ResourcePattern> = match asked {
+        [] => allowed.first().map(|own| own.to_vec()).unwrap_or_default(),
+        asked => asked
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<_, _>>()
+            .map_err(|error: tgp_request::name::NameError| refused(error.to_string()))?,
     };
-    let allowed = method_text(Method::ClientSecretBasic);
-    if !agent.methods.iter().any(|method| method == allowed) {
-        return Err(Failure::refused(
-            RefusalCode::MasterKeyInvalid,
-            "the agent's record does not allow the master key",
-        ));
+    if !allowed.iter().all(|allowed| all_within(&patterns, allowed)) {
+        return Err(refused("the resource patterns reach beyond what was granted".to_owned()));
     }
-    let text = text.expose_text().ok_or_else(refused)?;
-    let key = MasterKey::parse(text).map_err(|_| refused())?;
-    let current =
-        key.agent == agent.agent && key.root_version == agent.root_version && key.generation == agent.generation;
-    if !current {
-        return Err(refused());
-    }
-    let root = worker.vault.keys.master_root(agent.root_version).ok_or_else(refused)?;
-    let input = master_key_input(agent.agent, agent.root_version, agent.generation);
-    let expected = Zeroizing::new(worker.session.hmac(root, &input)?);
-    if bool::from(expected.ct_eq(key.expose_mac())) { Ok(()) } else { Err(refused()) }
+    Ok(patterns)
 }
 
-/// RFC 8414's name of a method.
-pub(super) fn method_text(method: Method) -> &'static str {
-    match method {
-        Method::ClientSecretBasic => "client_secret_basic",
-        Method::PrivateKeyJwt => "private_key_jwt",
-        _ => "unknown",
-    }
-}
-
-fn within_grant(
-    agent: &AgentRecord,
+/// Whether the grant is this agent's, for this tool and resource, now.
+pub(super) fn grant_fits(
     grant: &GrantRecord,
-    (tool, resource, actions): (&str, &str, &[String]),
+    (tenant, agent): (Uuid, Uuid),
+    (tool, resource): (&str, &str),
     now: i64,
-) -> Result<(Slug, Vec<ActionName>), Failure> {
-    if grant.tenant != agent.tenant || grant.agent != agent.agent {
+) -> Result<(), Failure> {
+    if grant.tenant != tenant || grant.agent != agent {
         return Err(Failure::refused(RefusalCode::RecordMismatch, "the grant is another agent's"));
     }
     if grant.tool.as_str() != tool || !(grant.not_before..grant.not_after).contains(&now) {
@@ -132,6 +149,11 @@ fn within_grant(
     if grant.resource != resource {
         return Err(Failure::refused(RefusalCode::ResourceRefused, "the grant is for another resource"));
     }
+    Ok(())
+}
+
+/// The actions by name, each once and each the grant's.
+pub(super) fn actions_within(grant: &GrantRecord, actions: &[String]) -> Result<Vec<ActionName>, Failure> {
     if actions.is_empty() || actions.len() > MAX_ACTIONS {
         let text = format!("a token is for 1 to {MAX_ACTIONS} actions");
         return Err(Failure::refused(RefusalCode::OutOfRange, text));
@@ -148,5 +170,5 @@ fn within_grant(
         }
         covered.push(action);
     }
-    Ok((grant.tool.clone(), covered))
+    Ok(covered)
 }

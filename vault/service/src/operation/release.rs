@@ -19,7 +19,7 @@ use crate::record::{AgentRecord, CredentialRecord, GrantRecord};
 use crate::vault::{Worker, headers, proof_of};
 
 pub(super) fn release(worker: &mut Worker<'_>, call: Release, now: i64) -> Result<Released, Failure> {
-    let Release { agent_record, grant_record, credential_record, request, draw } = call;
+    let Release { agent_record, grant_record, principal_records, credential_record, request, draw } = call;
     let fields = headers(&request)?;
     // Whether a template takes an escaped slash is the gateway's knowledge; the path is signed.
     let unverified = UnverifiedRequest::parse_with(
@@ -37,6 +37,7 @@ pub(super) fn release(worker: &mut Worker<'_>, call: Release, now: i64) -> Resul
     is_the_agents(&token, &agent)?;
     permits(&grant, &token, &agent, now)?;
     is_named_by(&grant, &holder.record, &token)?;
+    worker.vault.check_principals(&token, &principal_records, agent.tenant)?;
     let head = unverified.verify(&token)?;
     let released = drawn(&holder, &draw, now)?;
     worker.spend_proof(&proof_of!(head), now)?;
@@ -77,11 +78,11 @@ fn is_the_agents(token: &VerifiedToken, agent: &AgentRecord) -> Result<(), Failu
     Ok(())
 }
 
-/// The grant is the agent's, in force, and about what the token is for. Which of a token's actions the request is
+/// The grant is the subject's, in force, and about what the token is for. Which of a token's actions the request is
 /// only the gateway knows; one that the grant does not cover, and another that it does, it could take for each other
 /// in any case.
 fn permits(grant: &GrantRecord, token: &VerifiedToken, agent: &AgentRecord, now: i64) -> Result<(), Failure> {
-    if grant.tenant != agent.tenant || grant.agent != token.agent() {
+    if grant.tenant != agent.tenant || grant.agent != token.subject() {
         return mismatch("the grant is another agent's");
     }
     if grant.tool != *token.tool() || grant.resource != token.claims().aud {

@@ -163,6 +163,7 @@ pub fn grant(at: &Deployment, agent: Uuid, tool: &str) -> Grant {
         tool: tool.parse().unwrap(),
         resource: resource(tool),
         actions: vec!["mail.*".parse().unwrap()],
+        resources: vec![],
         not_before: at.now() - 10,
         not_after: at.now() + 3600,
         credential: None,
@@ -230,6 +231,8 @@ impl Working {
             tool: "mail".into(),
             resource: resource("mail"),
             actions: vec!["mail.send".into()],
+            resources: vec![],
+            may_act: None,
             lifetime_s: 300,
         }
     }
@@ -246,6 +249,7 @@ impl Working {
         wire::Release {
             agent_record: self.enrolled.record.clone(),
             grant_record: self.grant.record.clone(),
+            principal_records: vec![],
             credential_record: self.credential.record.clone(),
             request,
             draw: Draw::Secret,

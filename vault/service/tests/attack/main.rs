@@ -6,7 +6,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
 mod actors;
+mod assertion;
 mod child;
+mod delegation;
 mod deployment;
 mod enrolment;
 mod fetching;

@@ -25,6 +25,7 @@ fn cases() -> Vec<Case> {
     cases.extend(components());
     cases.extend(spellings());
     cases.extend(enrolment());
+    cases.extend(delegated());
     cases
 }
 
@@ -54,6 +55,24 @@ fn plain() -> Vec<Case> {
                 &header_text().replace("{\"typ\"", "{\"x\":1,\"typ\""),
                 &claims_text().replace("{\"iss\"", "{\"x\":[1],\"iss\""),
             ))
+            .sign(),
+    ]
+}
+
+/// The agent acts for others, or with a token that restricts more than its actions.
+fn delegated() -> Vec<Case> {
+    let of = |claims: &str| token_of(&header_text(), claims);
+    vec![
+        Draft::get("a token of an agent that acts for another", OK).with_token(&of(&acting(&[1]))).sign(),
+        Draft::get("a token that was handed on three times", OK).with_token(&of(&acting(&[1, 2, 3]))).sign(),
+        Draft::get("a token that another agent may exchange", OK)
+            .with_token(&of(&format!("{},\"may_act\":{{\"sub\":\"{}\"}}}}", open(&claims_text()), spiffe(1))))
+            .sign(),
+        Draft::get("a token for some resources", OK)
+            .with_token(&of(&claims_text().replace(
+                "\"identifier\":\"mail\"",
+                "\"identifier\":\"mail\",\"resources\":[\"octocat/*\",\"file:///a/**\"]",
+            )))
             .sign(),
     ]
 }

@@ -97,11 +97,39 @@ pub fn claims() -> Claims {
         authorization_details: vec![AuthorizationDetail::new(tool, RESOURCE.to_owned(), actions)],
         cnf: Confirmation { jwk: agent().public().to_cnf_jwk() },
         aan: "7284019953310473".parse().unwrap(),
+        act: None,
+        may_act: None,
+        derived_from: Vec::new(),
     }
 }
 
 pub fn claims_text() -> String {
     serde_json::to_string(&claims()).unwrap()
+}
+
+/// Agents beside the one that signs: those on whose behalf it acts.
+pub fn spiffe(number: usize) -> String {
+    format!("spiffe://tgp.example/agent/0198f2c4-6d1e-7c3a-9b52-3f8e1a2b000{number}")
+}
+
+/// Claims without their last brace.
+pub fn open(claims: &str) -> String {
+    claims.strip_suffix('}').unwrap().to_owned()
+}
+
+/// The claims of a token that the agent got by way of these: the first is the subject.
+pub fn acting(principals: &[usize]) -> String {
+    let own = claims().sub.to_string();
+    let mut act = String::new();
+    for actor in principals[1..].iter().map(|number| spiffe(*number)).chain([own.clone()]) {
+        let inner = if act.is_empty() { String::new() } else { format!(",\"act\":{act}") };
+        act = format!("{{\"sub\":\"{actor}\"{inner}}}");
+    }
+    let jtis: Vec<String> =
+        principals.iter().map(|number| format!("\"0198f2c4-7000-7abc-8def-00000000000{number}\"")).collect();
+    let claims =
+        claims_text().replace(&format!("\"sub\":\"{own}\""), &format!("\"sub\":\"{}\"", spiffe(principals[0])));
+    format!("{},\"act\":{act},\"derived_from\":[{}]}}", open(&claims), jtis.join(","))
 }
 
 pub fn header_text() -> String {

@@ -38,6 +38,7 @@ fn cases() -> Vec<Case> {
     cases.extend(times());
     cases.extend(claims_cases());
     cases.extend(details());
+    cases.extend(delegated());
     cases
 }
 
@@ -131,6 +132,44 @@ fn claims_cases() -> Vec<Case> {
     ]
 }
 
+fn delegated() -> Vec<Case> {
+    let of = |name, claims: &str| with_text(name, &token_of(&header_text(), claims));
+    let changed = |name, from: &str, to: &str| {
+        let claims = acting(&[1, 2]);
+        assert!(claims.contains(from), "{name}: no {from}");
+        of(name, &claims.replacen(from, to, 1))
+    };
+    let own = claims().sub.to_string();
+    vec![
+        of("handed on four times", &acting(&[1, 2, 3, 4])),
+        of("an agent twice in its chain", &acting(&[1, 2, 1])),
+        changed("the actor's own subject", &spiffe(1), &own),
+        changed("a client_id that is not the actor", "\"client_id\":\"0198f2c4", "\"client_id\":\"0198f2c5"),
+        changed("an operator as an actor", &spiffe(2), &spiffe(2).replace("/agent/", "/operator/")),
+        changed("an actor of another trust domain", &spiffe(2), &spiffe(2).replace("tgp.example", "tgp.evil")),
+        changed("an actor with a member that might mean more", "\"act\":{", "\"act\":{\"iss\":\"x\","),
+        changed("an act that is a text", "\"act\":{", "\"act\":\"x\",\"x\":{"),
+        changed("no derived_from", "\"derived_from\"", "\"derived\""),
+        changed("one parent too few", ",\"0198f2c4-7000-7abc-8def-000000000002\"", ""),
+        changed("a parent's jti in upper case", "7abc-8def-000000000002", "7ABC-8def-000000000002"),
+        with_claims(
+            "derived_from without act",
+            "\"aan\"",
+            "\"derived_from\":[\"0198f2c4-7000-7abc-8def-000000000002\"],\"aan\"",
+        ),
+        with_claims(
+            "may_act of an operator",
+            "\"aan\"",
+            "\"may_act\":{\"sub\":\"spiffe://tgp.example/operator/0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d\"},\"aan\"",
+        ),
+        with_claims(
+            "may_act of an issuer",
+            "\"aan\"",
+            "\"may_act\":{\"iss\":\"x\",\"sub\":\"spiffe://tgp.example/agent/0198f2c4-6d1e-7c3a-9b52-3f8e1a2b0001\"},\"aan\"",
+        ),
+    ]
+}
+
 fn details() -> Vec<Case> {
     let detail = serde_json::to_string(&claims().authorization_details[0]).unwrap();
     vec![
@@ -145,6 +184,9 @@ fn details() -> Vec<Case> {
             "\"identifier\"",
             "\"privileges\":[],\"identifier\"",
         ),
+        with_claims("a detail for no resource", "\"identifier\"", "\"resources\":[],\"identifier\""),
+        with_claims("a resource with a dot segment", "\"identifier\"", "\"resources\":[\"a/..\"],\"identifier\""),
+        with_claims("a resource with half a star", "\"identifier\"", "\"resources\":[\"a*\"],\"identifier\""),
         with_claims("a scope of more actions than the detail", "\"mail:send\"", "\"mail:send mail:read\""),
         with_claims("a scope of fewer actions than the detail", "[\"send\"]", "[\"send\",\"read\"]"),
         with_claims("a scope of another tool", "\"mail:send\"", "\"mall:send\""),
