@@ -18,7 +18,7 @@ use tgp_request::target::{EscapedSlash, within};
 use tgp_request::token::VerifiedToken;
 use uuid::Uuid;
 
-use super::exchange::{self, Under};
+use super::exchange::{self, By, Under};
 use super::genuine::{Caller, Genuine, Received, genuine};
 use super::reply::Reply;
 use crate::admission::{AdmissionError, Ending, Entry, Kind, Recorded, Spend};

@@ -124,7 +124,20 @@ impl From<FirstGrantRecord> for GrantRecord {
         let FirstGrantRecord { grant, version, tenant, agent, tool, resource, actions, not_before, not_after, granter } =
             first;
         let (credential, resources) = (None, Vec::new());
-        Self { grant, version, tenant, agent, tool, resource, actions, not_before, not_after, granter, credential, resources }
+        Self {
+            grant,
+            version,
+            tenant,
+            agent,
+            tool,
+            resource,
+            actions,
+            not_before,
+            not_after,
+            granter,
+            credential,
+            resources,
+        }
     }
 }
 

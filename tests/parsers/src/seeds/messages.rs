@@ -7,8 +7,8 @@ use tgp_vault_client::wire::{
     Description, Door, Draw, Enrol, Enrolled, ExchangeToken, Fetched, GrantFacts, Health, HealthReport, Inventory,
     KeyEntry, LoadDek, MintToken, Minted, Mode, NewDek, Op, Open, OpenItem, Placement, Proof, Refusal, RefusalCode,
     Release, Released, Renew, RequestEnvelope, Revoke, Revoked, Seal, SealAccessToken, SealItem, SealedAccessToken,
-    SealedCredential, SealedGrant, SetCredential, SetGrant, SetRoster, SignStatusList, SignedStatusList,
-    StatementText, Status, TlsSign, WireSecret, WrappedDek, encode_call, hello,
+    SealedCredential, SealedGrant, SetCredential, SetGrant, SetRoster, SignStatusList, SignedStatusList, StatementText,
+    Status, TlsSign, WireSecret, WrappedDek, encode_call, hello,
 };
 use uuid::Uuid;
 
@@ -96,12 +96,19 @@ fn calls(seeds: &mut Seeds) {
         lifetime_s: 300,
     };
     let (agent_record, credential_record) = records();
-    let release =
-        Release { agent_record, grant_record: vec![3; 40], principal_records: vec![], credential_record, request: request(), draw: Draw::Secret };
+    let release = Release {
+        agent_record,
+        grant_record: vec![3; 40],
+        principal_records: vec![],
+        credential_record,
+        request: request(),
+        draw: Draw::Secret,
+    };
     let (agent_record, credential_record) = records();
     let fetch = Release {
         agent_record,
-        grant_record: vec![3; 40], principal_records: vec![],
+        grant_record: vec![3; 40],
+        principal_records: vec![],
         credential_record,
         request: request(),
         draw: Draw::Fetch(Some(Fetched(vec![4; 140]))),

@@ -16,8 +16,8 @@ mod secret;
 mod statement;
 
 pub use agent::{
-    AgentFacts, Certificate, Draw, Enrol, Enrolled, ExchangeToken, Fetched, MintToken, Minted, Proof, Release, Released,
-    Renew, RequestEnvelope, SealAccessToken, SealedAccessToken,
+    AgentFacts, Certificate, Draw, Enrol, Enrolled, ExchangeToken, Fetched, MintToken, Minted, Proof, Release,
+    Released, Renew, RequestEnvelope, SealAccessToken, SealedAccessToken,
 };
 pub use frame::{
     FRAME_LIMIT, FrameError, HEADER_LEN, HELLO_LEN, Header, Status, decode, decode_hello, encode, encode_call,
