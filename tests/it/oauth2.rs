@@ -208,10 +208,10 @@ fn a_fetch_that_has_begun_ends_though_its_agent_has_gone() {
     let wire = deployment.wire();
     let token = deployment.runtime.block_on(agent.token(&wire, "held", "go"));
     let draft = agent.signed(&wire, &token, "GET", "/t/held/api", b"");
-    let call = deployment.runtime.block_on(async {
-        let (agent, wire) = (deployment_agent(&agent), wire.clone());
-        tokio::spawn(async move { drop(agent.send(&wire, &draft).await) })
-    });
+    let call = {
+        let (agent, wire) = (crate::support::load(&agent.directory), wire.clone());
+        deployment.runtime.spawn(async move { drop(agent.send(&wire, &draft).await) })
+    };
     is_there.recv_timeout(Duration::from_secs(20)).expect("the gateway asks for a token");
     call.abort();
     let outcome = {
@@ -232,11 +232,6 @@ fn a_fetch_that_has_begun_ends_though_its_agent_has_gone() {
     reply.ok();
     let state = provider.state();
     assert_eq!((state.fetched, state.reused), (1, 0));
-}
-
-/// The same agent, for a task of its own.
-fn deployment_agent(agent: &crate::wire::TestAgent) -> crate::wire::TestAgent {
-    crate::support::load(&agent.directory)
 }
 
 /// What a token endpoint does after it has said its piece.
