@@ -49,8 +49,7 @@ fn other_kinds(deployment: &Deployment, handle: &str, agent: &TestAgent, secrets
     secrets.add_credential("AWS session token", AWS_SESSION);
     secrets.add_credential("credential in the query", QUERY_SECRET);
     for secret in provider.secrets() {
-        let what = secret.split('-').next().expect("a word").to_owned();
-        secrets.add_credential(&format!("OAuth2 {what}"), &secret);
+        secrets.add_credential("OAuth2 token or client secret", &secret);
     }
     secrets.add_pem("client certificate's key", CLIENT_KEY);
     vec![seen.port, provider.port]

@@ -2,6 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Row as _};
 use tgp::admission::{Outcome, Unrecorded};
+use tgp::store::access_token::Holder;
 use tgp::store::agent::Status;
 use tgp::store::{Conflict, StoreError};
 use uuid::Uuid;
@@ -45,6 +46,9 @@ async fn two_tenants() -> (World, World) {
         let mut change = world.store.change(world.tenant).await.unwrap();
         change.revoke_token(jti, world.agent, expires).await.unwrap();
         change.commit(&world.act()).await.unwrap();
+        let (tool, credential) = (world.tool.clone(), String::new());
+        let holder = Holder { tenant: world.tenant, tool, credential, version: 1 };
+        world.store.claim_access_token(&holder, Uuid::new_v4(), std::time::Duration::from_secs(60)).await.unwrap();
     }
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     (one, two)
@@ -223,6 +227,8 @@ async fn the_roles_may_do_what_they_need_and_no_more() {
         ("tgp_admission", "update agent set status = 'active'"),
         ("tgp_admission", "select upstream_sealed from tool"),
         ("tgp_admission", "select record from tool_credential"),
+        ("tgp_admission", "select record from access_token"),
+        ("tgp_gateway", "delete from access_token"),
         ("tgp_admission", "select wrapped from dek"),
         ("tgp_admission", "select * from audit"),
         ("tgp_admission", "delete from audit"),
