@@ -199,10 +199,11 @@ impl AgentRoutes {
 }
 
 fn allowed_json(allowed: &Allowed, tool: &str, request_id: uuid::Uuid) -> Value {
-    let Allowed { permit, action, agent, aan, jti, expires } = allowed;
+    let Allowed { permit, action, agent, principals, aan, jti, expires } = allowed;
     json!({
         "allowed": true,
         "agent": agent,
+        "on_behalf_of": principals,
         "aan": aan,
         "tool": tool,
         "action": action,

@@ -9,7 +9,7 @@ use tgp_request::target::EscapedSlash;
 use tgp_request::token::VerifiedToken;
 use uuid::Uuid;
 
-use super::call::{Place, escaped_slash, on_behalf_of, outside, with_advice};
+use super::call::{Place, escaped_slash, outside, with_advice};
 use crate::admission::Entry;
 use crate::gateway::Gateway;
 use crate::refusal::{Code, Refusal};
@@ -91,7 +91,10 @@ pub(crate) async fn genuine(
         .map_err(|error| caller.early(entry, tgp_request::Refusal::from(error)))?;
     entry.jti = Some(token.claims().jti);
     entry.derived_from = token.derived_from().to_vec();
-    entry.detail = on_behalf_of(token.principals());
+    if !token.principals().is_empty() {
+        entry.detail.get_or_insert_with(|| serde_json::json!({}))["on_behalf_of"] =
+            serde_json::json!(token.principals());
+    }
     if caller.names().is_some_and(|agent| token.agent() != agent) {
         let refusal = Refusal::new(Code::CertificateMismatch, "the certificate and the token name different agents");
         return Err(caller.unproven(entry, refusal));

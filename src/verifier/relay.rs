@@ -46,6 +46,8 @@ pub struct Allowed {
     pub permit: Recorded<Permit>,
     pub action: ActionName,
     pub agent: Uuid,
+    /// On whose behalf it acts: the subject first.
+    pub principals: Vec<Uuid>,
     pub aan: String,
     pub jti: Uuid,
     /// Unix seconds: the token's.
@@ -109,7 +111,15 @@ pub async fn relay(gateway: &Gateway, relayed: Relayed<'_>) -> Result<Allowed, D
     let action = permit.as_ref().actions().first().cloned();
     let action = action.ok_or_else(|| Denied::settled(Refusal::internal(&"a permit without an action")))?;
     let claims = token.claims();
-    Ok(Allowed { permit, action, agent: agent.id, aan: agent.aan.clone(), jti: claims.jti, expires: claims.exp })
+    Ok(Allowed {
+        permit,
+        action,
+        agent: agent.id,
+        principals: token.principals().to_vec(),
+        aan: agent.aan.clone(),
+        jti: claims.jti,
+        expires: claims.exp,
+    })
 }
 
 fn with_content(head: VerifiedHead, content: &Content<'_>) -> Result<VerifiedRequest, Refusal> {

@@ -89,13 +89,14 @@ impl StatusList {
         Ok(list)
     }
 
-    /// Whether the token may still be accepted, as far as this list knows.
+    /// Whether the token may still be accepted, as far as this list knows: nobody in it is stopped, neither its agent nor
+    /// those on whose behalf that acts, and neither it nor a token that it was exchanged from is revoked.
     pub fn check(&self, token: &VerifiedToken, now: i64) -> Result<(), StatusError> {
         self.check_time(now)?;
-        if self.agents.contains(&token.agent()) {
+        if token.principals().iter().chain([&token.agent()]).any(|agent| self.agents.contains(agent)) {
             return Err(StatusError::AgentStopped);
         }
-        if self.tokens.contains(&token.claims().jti) {
+        if token.derived_from().iter().chain([&token.claims().jti]).any(|jti| self.tokens.contains(jti)) {
             return Err(StatusError::TokenRevoked);
         }
         Ok(())
