@@ -95,7 +95,8 @@ fn metadata_and_keys_are_those_of_the_standards() {
         let metadata = anonymous(&wire, &plain("GET", "/.well-known/oauth-authorization-server")).await.ok().json();
         assert_eq!(metadata["issuer"], wire.issuer.as_str());
         assert_eq!(metadata["token_endpoint"], format!("{}/oauth2/token", wire.issuer));
-        assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["client_secret_basic"]));
+        let methods = json!(["client_secret_basic", "private_key_jwt"]);
+        assert_eq!(metadata["token_endpoint_auth_methods_supported"], methods);
         assert_eq!(metadata["authorization_details_types_supported"], json!(["tgp_tool"]));
         let keys = anonymous(&wire, &plain("GET", "/oauth2/jwks")).await;
         assert_eq!(keys.headers["cache-control"], "max-age=300");

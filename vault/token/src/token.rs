@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     info: TokenInfo,
     state: RwLock<State>,
     seats: Mutex<Vec<Weak<Seat>>>,
+    /// Held while the module is started: operations do not wait for that, they fail.
+    starting: Mutex<()>,
     /// Counts C_Login, whatever the token answered.
     logins: AtomicU64,
     _process: Process,
@@ -94,7 +96,7 @@ impl Token {
         let (connection, info) = Connection::start(&config, None, &logins)?;
         let state = RwLock::new(State { connection: Ok(connection), generation: 1 });
         Ok(Self {
-            shared: Arc::new(Shared { config, info, state, seats: Mutex::default(), logins, _process: process }),
+            shared: Arc::new(Shared { config, info, state, seats: Mutex::default(), starting: Mutex::default(), logins, _process: process }),
         })
     }
 
@@ -149,22 +151,16 @@ impl Shared {
     }
 
     fn recover(&self, seen: u64) -> Result<(), TokenError> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if state.generation > seen && state.connection.is_ok() {
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.stop_for(seen)? {
             return Ok(());
         }
-        if let Err(TokenError::PinRefused { ckr }) = &state.connection {
-            return Err(TokenError::PinRefused { ckr: ckr.clone() });
-        }
-        let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        seats.iter().filter_map(Weak::upgrade).for_each(|seat| seat.vacate());
-        drop(seats);
-        let away = TokenError::Away { why: "the module is being started".into() };
-        if let Ok(connection) = std::mem::replace(&mut state.connection, Err(away)) {
-            connection.stop();
-        }
+        // A token that is reached over a network may take a minute to say that it is not there. Nobody enters the module
+        // meanwhile: without a connection there is none to enter it with.
+        let started = Connection::start(&self.config, Some(&self.info.serial), &self.logins);
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.generation += 1;
-        match Connection::start(&self.config, Some(&self.info.serial), &self.logins) {
+        match started {
             Ok((connection, _)) => {
                 state.connection = Ok(connection);
                 Ok(())
@@ -177,6 +173,25 @@ impl Shared {
                 Err(error)
             }
         }
+    }
+
+    /// Waits for running operations and drops every session; false when the module was started since `seen`.
+    fn stop_for(&self, seen: u64) -> Result<bool, TokenError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.generation > seen && state.connection.is_ok() {
+            return Ok(false);
+        }
+        if let Err(TokenError::PinRefused { ckr }) = &state.connection {
+            return Err(TokenError::PinRefused { ckr: ckr.clone() });
+        }
+        let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.iter().filter_map(Weak::upgrade).for_each(|seat| seat.vacate());
+        drop(seats);
+        let away = TokenError::Away { why: "the module is being started".into() };
+        if let Ok(connection) = std::mem::replace(&mut state.connection, Err(away)) {
+            connection.stop();
+        }
+        Ok(true)
     }
 }
 

@@ -63,6 +63,24 @@ alone! {
         assert_eq!(other.hmac(&key, b"x").unwrap(), mac);
     }
 
+    fn operations_fail_at_once_while_the_module_is_being_started(scene) {
+        let (token, mut session) = scene.provisioned();
+        let key = session.find(Role::MasterRoot, 1).unwrap();
+        let mac = session.hmac(&key, b"x").unwrap();
+        // Somebody else is starting: the recovery waits for him, for up to half a minute.
+        let lock = scene.hold_start_lock();
+        std::thread::scope(|threads| {
+            let recovery = threads.spawn(|| token.recover(token.generation()));
+            while session.hmac(&key, b"x").is_ok() {}
+            assert!(matches!(session.hmac(&key, b"x"), Err(TokenError::Away { .. })));
+            assert!(token.session().unwrap().hmac(&key, b"x").is_err());
+            assert!(!recovery.is_finished(), "nobody waited for it");
+            drop(lock);
+            recovery.join().unwrap().unwrap();
+        });
+        assert_eq!(session.hmac(&key, b"x").unwrap(), mac);
+    }
+
     fn a_recovery_that_somebody_else_has_made_is_not_made_again(scene) {
         let (token, _session) = scene.provisioned();
         let seen = token.generation();

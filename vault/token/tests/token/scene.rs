@@ -58,6 +58,13 @@ impl Scene {
         TokenConfig { module: Self::module(), label: LABEL.into(), pin: pin.into(), start_lock }
     }
 
+    /// As somebody who starts a token of this directory at the moment; until it is dropped.
+    pub fn hold_start_lock(&self) -> std::fs::File {
+        let lock = std::fs::File::options().create(true).append(true).open(self.dir.join("start.lock")).unwrap();
+        lock.lock().unwrap();
+        lock
+    }
+
     pub fn empty(&self) -> (Token, TokenSession) {
         self.new_token(LABEL);
         let token = Token::open(&self.config()).unwrap();
