@@ -13,16 +13,24 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
 
 /// Decodes exactly `N` bytes without allocating.
 pub(crate) fn decode_exact<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut exact = [0; N];
+    decode_into(text, &mut exact).then_some(exact)
+}
+
+/// The same, for secrets: into their place, and nowhere else.
+pub(crate) fn decode_into<const N: usize>(text: &str, out: &mut [u8; N]) -> bool {
     // The engine demands room for its estimate, which exceeds N by up to two bytes.
     let mut buffer = [0u8; 96];
     debug_assert!(N + 3 <= buffer.len());
     if text.len() > buffer.len() * 4 / 3 {
-        return None;
+        return false;
     }
-    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut buffer).ok()?;
-    let exact = buffer.get(..length)?.try_into().ok();
+    let fits = URL_SAFE_NO_PAD.decode_slice(text, &mut buffer) == Ok(N);
+    if fits {
+        out.copy_from_slice(&buffer[..N]);
+    }
     zeroize::Zeroize::zeroize(&mut buffer);
-    exact
+    fits
 }
 
 #[cfg(test)]

@@ -17,12 +17,13 @@ pub struct MasterKey {
     pub agent: Uuid,
     pub root_version: u32,
     pub generation: u32,
-    mac: [u8; 32],
+    // On the heap: what is moved about leaves copies on the stack, which nobody wipes.
+    mac: Box<[u8; 32]>,
 }
 
 impl MasterKey {
     pub fn new(agent: Uuid, root_version: u32, generation: u32, mac: [u8; 32]) -> Self {
-        Self { agent, root_version, generation, mac }
+        Self { agent, root_version, generation, mac: Box::new(mac) }
     }
 
     pub fn parse(text: &str) -> Result<Self, MasterKeyError> {
@@ -31,12 +32,9 @@ impl MasterKey {
         let mut part = || parts.next().ok_or(MasterKeyError);
         let (agent, numbers, mac) = (part()?, part()?, part()?);
         let (root_version, generation) = numbers.split_once('.').ok_or(MasterKeyError)?;
-        Ok(Self {
-            agent: parse_simple_uuid(agent)?,
-            root_version: parse_number(root_version)?,
-            generation: parse_number(generation)?,
-            mac: b64::decode_exact(mac).ok_or(MasterKeyError)?,
-        })
+        let (agent, root_version) = (parse_simple_uuid(agent)?, parse_number(root_version)?);
+        let mut key = Self { agent, root_version, generation: parse_number(generation)?, mac: Box::default() };
+        if b64::decode_into(mac, &mut key.mac) { Ok(key) } else { Err(MasterKeyError) }
     }
 
     pub fn expose_mac(&self) -> &[u8; 32] {
@@ -44,7 +42,7 @@ impl MasterKey {
     }
 
     pub fn expose_text(&self) -> Zeroizing<String> {
-        let mac = Zeroizing::new(b64::encode(&self.mac));
+        let mac = Zeroizing::new(b64::encode(&*self.mac));
         let Self { agent, root_version, generation, mac: _ } = self;
         // Room for all of it, so that no outgrown copy stays behind.
         let mut text = Zeroizing::new(String::with_capacity(128));

@@ -96,7 +96,15 @@ impl Token {
         let (connection, info) = Connection::start(&config, None, &logins)?;
         let state = RwLock::new(State { connection: Ok(connection), generation: 1 });
         Ok(Self {
-            shared: Arc::new(Shared { config, info, state, seats: Mutex::default(), starting: Mutex::default(), logins, _process: process }),
+            shared: Arc::new(Shared {
+                config,
+                info,
+                state,
+                seats: Mutex::default(),
+                starting: Mutex::default(),
+                logins,
+                _process: process,
+            }),
         })
     }
 

@@ -88,7 +88,10 @@ fn a_child_gets_a_token_that_says_whose_grant_it_is_and_who_acts() {
     let token = text(&minted.token);
     let request = child.agent.request(&at, &token, URL);
     let principal_records = vec![parent.enrolled.record.clone()];
-    let released = at.call(Release { principal_records, ..child.release_call(request) }).unwrap();
+    let own = Release { principal_records: principal_records.clone(), ..child.release_call(request.clone()) };
+    assert_eq!(refused("under the child's own grant", at.call(own)), Code::RecordMismatch);
+    let grant_record = parent.grant.record.clone();
+    let released = at.call(Release { principal_records, grant_record, ..child.release_call(request) }).unwrap();
     assert_eq!(released.secret.expose_secret(), SECRET);
 }
 
@@ -247,7 +250,8 @@ fn a_token_is_handed_on_three_times_and_no_further_and_never_back() {
     let last = &all[3];
     let draw = |principals: &[&Working]| {
         let principal_records = principals.iter().map(|one| one.enrolled.record.clone()).collect();
-        at.call(Release { principal_records, ..last.release_call(last.agent.request(&at, &token, URL)) })
+        let grant_record = all[0].grant.record.clone();
+        at.call(Release { principal_records, grant_record, ..last.release_call(last.agent.request(&at, &token, URL)) })
     };
     draw(&[&all[0], &all[1], &all[2]]).unwrap();
     for wrong in [&[&all[1], &all[0], &all[2]][..], &[&all[0], &all[1]], &[], &[&all[0], &all[1], &all[4]]] {
@@ -264,7 +268,9 @@ fn who_was_withdrawn_is_acted_for_no_more() {
     let token = text(&at.call(family.call(&handed)).unwrap().token);
     let draw = |at: &Deployment| {
         let request = child.agent.request(at, &token, URL);
-        at.call(Release { principal_records: vec![parent.enrolled.record.clone()], ..child.release_call(request) })
+        let principal_records = vec![parent.enrolled.record.clone()];
+        let grant_record = parent.grant.record.clone();
+        at.call(Release { principal_records, grant_record, ..child.release_call(request) })
     };
     draw(&at).unwrap();
     let order = RevokeOrder { tenant: TENANT, kind: RecordKind::Agent, id: parent.agent.id.to_string() };

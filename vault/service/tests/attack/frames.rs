@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream;
 
 use tgp_authority::{Operation, Purpose};
 use tgp_vault_client::wire::{
-    self, BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Door, HEADER_LEN, Health, Inventory, LoadDek,
-    NewDek, Op, Open, OpenItem, Refusal, RefusalCode, Renew, Revoke, Seal, SealAccessToken, SealItem, SetCredential,
-    SetGrant, SetRoster, Status, TlsSign, WireSecret,
+    self, BlindIndex, Call, CertifyOperator, CertifyServer, Describe, Door, ExchangeToken, HEADER_LEN, Health,
+    Inventory, LoadDek, NewDek, Op, Open, OpenItem, Refusal, RefusalCode, Renew, Revoke, Seal, SealAccessToken,
+    SealItem, SetCredential, SetGrant, SetRoster, SignStatusList, Status, TlsSign, WireSecret,
 };
 
 use crate::actors::{SALT, SECRET, Working, grant, resource};
@@ -41,12 +41,25 @@ fn messages(at: &Deployment) -> Vec<(Op, Vec<u8>)> {
         encoded(&Seal { tenant: TENANT, dek: at.metadata_dek, items: vec![sealed] }),
         encoded(&Open { tenant: TENANT, items: vec![opened] }),
         encoded(&BlindIndex { tenant: TENANT, table: table(), column: column(), value: b"ada".to_vec() }),
+        encoded(&SignStatusList { agents: vec![working.agent.id], tokens: vec![] }),
         encoded(&SealAccessToken {
             credential_record: working.credential.record.clone(),
             ticket: vec![1; 140],
             access_token: WireSecret::new(SECRET.to_vec()),
             refresh_token: None,
             expires_in_s: 600,
+        }),
+        encoded(&ExchangeToken {
+            agent_record: working.enrolled.record.clone(),
+            proof: working.mint_call().proof,
+            subject_token: WireSecret::from(token.clone()),
+            parent_record: working.enrolled.record.clone(),
+            principal_records: vec![working.enrolled.record.clone()],
+            grant_record: working.grant.record.clone(),
+            actions: vec!["mail.send".to_owned()],
+            resources: vec![],
+            may_act: None,
+            lifetime_s: 300,
         }),
         encoded(&TlsSign { scheme: 0x0403, message: vec![b' '; 130] }),
         encoded(&crate::actors::Agent::invited(at).enrol_call(at)),
