@@ -79,7 +79,7 @@ pub const CASES: &[Case<fn(&mut Ask<'_>)>] = &[
 impl<'w> Ask<'w> {
     fn new(world: &'w World, agent: &'w TestAgent) -> Self {
         let claims = json!({
-            "iss": agent.id, "sub": agent.id, "aud": world.wire.issuer, "exp": now() + 55, "iat": now(), "jti": nonce(),
+            "iss": agent.id, "sub": agent.id, "aud": world.wire.issuer, "exp": now() + 60, "iat": now(), "jti": nonce(),
         });
         Self {
             world,

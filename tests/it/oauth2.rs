@@ -153,9 +153,11 @@ fn api(head: &str, state: &Mutex<State>) -> (u16, String) {
 
 #[test]
 fn a_rotating_refresh_token_survives_two_gateways_that_race_for_it() {
-    let mut deployment = Deployment::start();
+    // It calls as fast as it can, for as long as its nonces live.
+    let setup = || Setup { config: "live_nonces = 100000\n", ..Setup::default() };
+    let mut deployment = Deployment::with(setup());
     let ports = tgp::dev::Ports::free().expect("ports");
-    let options = Deployment::options(&deployment.directory, &Setup::default());
+    let options = Deployment::options(&deployment.directory, &setup());
     deployment.stack.start_another_gateway(&options, ports, |text| text).unwrap_or_else(|e| panic!("{e}"));
     let agent = deployment.agent("race-bot");
     // Six seconds of life: it is fetched anew every three.

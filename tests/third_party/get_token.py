@@ -15,7 +15,7 @@ from joserfc.jwk import ECKey
 job = json.load(sys.stdin)
 if "jwk" in job:
     # Its defaults are the token endpoint as audience and an hour as lifetime: RFC 7523 leaves both to the server.
-    method = PrivateKeyJWT(token_endpoint=job["issuer"], claims={"exp": int(time.time()) + 55}, alg="ES256K")
+    method = PrivateKeyJWT(token_endpoint=job["issuer"], claims={"exp": int(time.time()) + 60}, alg="ES256K")
     key = ECKey.import_key(job["jwk"])
     session = OAuth2Session(job["agent"], key, token_endpoint_auth_method="private_key_jwt")
     session.register_client_auth_method(method)
