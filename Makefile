@@ -72,3 +72,4 @@ setup:
 setup-tests:
 	@scripts/setup --tests
 	@scripts/python-tools
+	@scripts/openapi-documents

@@ -11,10 +11,15 @@ use tgp_client::random;
 use tgp_request::name::{ActionName, Slug};
 use tgp_request::target::PathTemplate;
 
-use super::client::{OperatorClient, base64url, member, rows, scoped, uuid};
+use super::client::{OperatorClient, base64url, joined, member, rows, scoped, uuid};
 use super::context::ActingArgs;
+use super::manifest::{self, Source};
 use super::output::{Output, Table, count, facts};
-use super::{CliError, block_on, input};
+use super::{CliError, block_on, catalogue, input};
+use crate::manifest::ManifestAction;
+
+/// More than these are counted.
+const MOST_NAMED: usize = 12;
 
 #[derive(Args)]
 pub struct Tool {
@@ -34,9 +39,16 @@ enum Verb {
     /// Show a tool and its actions
     Show {
         slug: Slug,
+        /// The whole manifest in JSON, schemas too; `tgp tool update --manifest` takes it back
+        #[arg(long)]
+        manifest: bool,
         #[command(flatten)]
         acting: ActingArgs,
     },
+    /// Change what a tool does and what agents are told of it; grants stay
+    Update(manifest::Update),
+    /// As an agent: look for what can be done, in all tools
+    Search(catalogue::Search),
     /// Hand in what the tool's upstream wants; nobody can read it back
     Credential(SetCredential),
 }
@@ -45,25 +57,37 @@ enum Verb {
 struct Add {
     /// What agents call it by: lower case, digits and dashes
     slug: Slug,
-    /// Where it is, http:// or https:// (stored sealed)
+    /// Where it is, http:// or https:// (stored sealed) [default: what the OpenAPI document says]
     #[arg(long, value_name = "URL")]
-    upstream: String,
-    /// What it does: NAME='METHOD /path/{parameter}'; may be repeated
-    #[arg(long = "action", value_name = "ACTION", required = true)]
-    actions: Vec<Action>,
+    upstream: Option<String>,
+    #[command(flatten)]
+    source: Source,
     /// Let it be at a private address
     #[arg(long)]
     allow_private: bool,
+    /// Show what would be added, and add nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     acting: ActingArgs,
 }
 
-/// `send=POST /messages`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Action {
+/// `send=POST /messages`, `read=GET /repos/{owner}/{repo} on {owner}/{repo}`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
     name: ActionName,
     method: String,
     path: String,
+    resource: Option<String>,
+}
+
+impl Action {
+    pub fn in_manifest(&self) -> ManifestAction {
+        let Self { name, method, path, resource } = self.clone();
+        let (name, none) = (name.to_string(), String::new());
+        let (title, description) = (none.clone(), none);
+        ManifestAction { name, method, path, resource, stream: false, title, description, request: None }
+    }
 }
 
 impl FromStr for Action {
@@ -77,15 +101,19 @@ impl FromStr for Action {
         if method.is_empty() || !method.bytes().all(|b| b.is_ascii_uppercase()) {
             return Err(format!("{method:?} is not a method: methods are written in capitals"));
         }
+        let (path, resource) = match path.split_once(" on ") {
+            Some((path, resource)) => (path, Some(resource.trim().to_owned())),
+            None => (path, None),
+        };
         let path: PathTemplate = path.trim().parse().map_err(|e| format!("{e}"))?;
-        Ok(Self { name, method: method.to_owned(), path: path.as_str().to_owned() })
+        Ok(Self { name, method: method.to_owned(), path: path.as_str().to_owned(), resource })
     }
 }
 
 /// For `crate::fuzzing`.
 pub(crate) fn action(text: &str) -> Option<crate::store::tool::Action> {
-    let Action { name, method, path } = text.parse().ok()?;
-    Some(crate::store::tool::Action { name: name.to_string(), method, template: path, stream: false })
+    let Action { name, method, path, resource } = text.parse().ok()?;
+    Some(crate::store::tool::Action { name: name.to_string(), method, template: path, stream: false, resource })
 }
 
 #[derive(Args)]
@@ -134,7 +162,10 @@ impl Tool {
             match self.verb {
                 Verb::Add(verb) => verb.run(output).await,
                 Verb::List { acting } => list(&acting, output).await,
-                Verb::Show { slug, acting } => {
+                Verb::Show { slug, manifest: true, acting } => manifest::show(&slug, &acting, output).await,
+                Verb::Update(verb) => verb.run(output).await,
+                Verb::Search(verb) => verb.run(output).await,
+                Verb::Show { slug, manifest: false, acting } => {
                     let tool: Value =
                         OperatorClient::open(&acting.operator).await?.get(&format!("/v1/tools/{slug}")).await?;
                     output.show(&tool, || text(&tool))
@@ -147,22 +178,63 @@ impl Tool {
 
 impl Add {
     async fn run(self, output: &Output) -> Result<(), CliError> {
-        let client = OperatorClient::open(&self.acting.operator).await?;
-        let Self { slug, upstream, actions, allow_private, acting } = self;
-        let body = json!({ "slug": slug, "tenant": acting.tenant, "upstream": upstream, "allow_private": allow_private, "actions": actions });
-        let tool: Value = client.post("/v1/tools", &body).await?;
+        let Self { slug, upstream, source, allow_private, dry_run, acting } = self;
+        if source.is_empty() {
+            return Err(CliError::usage("what does it do?")
+                .hint("name actions with --action, an OpenAPI document with --openapi, or a file with --manifest"));
+        }
+        let client = OperatorClient::open(&acting.operator).await?;
+        let sourced = source.read(&client, &acting, None, None).await?;
+        let import = &sourced.import;
+        let upstream = upstream.or_else(|| import["upstream"].as_str().map(str::to_owned));
+        if dry_run {
+            let planned = manifest::planned(&slug, upstream.as_deref(), &sourced);
+            let actions = count(sourced.manifest.actions.len(), "action");
+            return output.show(&planned, || format!("{slug} would have {actions}\n{}", manifest::notes(import)));
+        }
+        let upstream =
+            upstream.ok_or_else(|| CliError::usage("where is it?").hint("name its address with --upstream URL"))?;
+        let body = json!({ "slug": slug, "tenant": acting.tenant, "upstream": upstream, "allow_private": allow_private, "manifest": sourced.manifest });
+        let mut tool: Value = client.post("/v1/tools", &body).await?;
+        if !import.is_null() {
+            tool["notes"] = import["notes"].clone();
+        }
         output.show(&tool, || {
+            let names: Vec<&str> = sourced.manifest.actions.iter().map(|action| action.name.as_str()).collect();
+            let document = ["title", "version"].map(|name| match name {
+                "title" => sourced.manifest.title.clone(),
+                name => member(import, name),
+            });
             format!(
-                "added {slug}\n{}\nnext\n  tgp tool credential {slug} --bearer\n  tgp grant add AGENT {slug} --action {}\n",
+                "added {slug}\n{}\n{}next\n  tgp tool credential {slug} {}\n  tgp grant add AGENT {slug} --action {}\n",
                 facts(&[
                     ("resource", resource(&client, &slug)),
                     ("upstream", upstream.clone()),
-                    ("actions", actions.iter().map(|action| action.name.to_string()).collect::<Vec<_>>().join(" ")),
+                    ("from", if import.is_null() { String::new() } else { document.join(" ") }),
+                    ("actions", if names.len() > MOST_NAMED { names.len().to_string() } else { names.join(" ") }),
                 ]),
-                actions[0].name,
+                match manifest::notes(import) {
+                    notes if notes.is_empty() => notes,
+                    notes => notes + "\n",
+                },
+                credential_flag(import),
+                names[0],
             )
         })
     }
+}
+
+/// What the document says that its tool wants, as far as there is a flag for it.
+fn credential_flag(import: &Value) -> String {
+    let kinds = import["credentials"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let flag = |kind: &str| match kind.split_once(' ') {
+        None if matches!(kind, "bearer" | "basic") => Some(format!("--{kind}")),
+        Some(("header", name)) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => {
+            Some(format!("--header {name}"))
+        }
+        _ => None,
+    };
+    kinds.filter_map(flag).next().unwrap_or_else(|| "--bearer".to_owned())
 }
 
 impl SetCredential {
@@ -219,11 +291,9 @@ async fn list(acting: &ActingArgs, output: &Output) -> Result<(), CliError> {
     output.show(&tools, || {
         let mut table = Table::new(&["TOOL", "ACTIONS", "CREDENTIAL", "UPSTREAM"]);
         for tool in rows(&tools) {
-            let actions =
-                rows(&tool["actions"]).iter().map(|action| member(action, "name")).collect::<Vec<_>>().join(" ");
             let version = credential_version(tool);
             let credential = if version == 0 { "none".to_owned() } else { format!("version {version}") };
-            table.row([member(tool, "slug"), actions, credential, member(tool, "upstream")]);
+            table.row([member(tool, "slug"), member(tool, "actions"), credential, member(tool, "upstream")]);
         }
         if table.is_empty() {
             return "no tools yet\nnext: tgp tool add SLUG --upstream URL --action NAME='METHOD /path'\n".to_owned();
@@ -234,16 +304,22 @@ async fn list(acting: &ActingArgs, output: &Output) -> Result<(), CliError> {
 
 fn text(tool: &Value) -> String {
     let version = credential_version(tool);
-    let mut actions = Table::new(&["ACTION", "METHOD", "PATH"]);
+    let mut actions = Table::new(&["ACTION", "METHOD", "PATH", "ON", ""]);
     for action in rows(&tool["actions"]) {
-        actions.row([member(action, "name"), member(action, "method"), member(action, "path")]);
+        let [name, method, path, resource] =
+            ["name", "method", "path", "resource"].map(|column| member(action, column));
+        let stream = if action["stream"] == true { "streams" } else { "" };
+        actions.row([name, method, path, resource, stream.to_owned()]);
     }
     format!(
         "{}\n{}\n{}",
         member(tool, "slug"),
         facts(&[
+            ("title", member(tool, "title")),
             ("resource", member(tool, "resource")),
             ("upstream", member(tool, "upstream")),
+            ("public hosts", joined(tool, "public_hosts")),
+            ("passes on", joined(tool, "headers")),
             ("private", if tool["allow_private"] == true { "allowed".to_owned() } else { String::new() }),
             ("credential", if version == 0 { "none".to_owned() } else { format!("version {version}") }),
             ("tenant", member(tool, "tenant")),
@@ -288,6 +364,11 @@ mod tests {
         assert_eq!(
             (action.name.as_str(), action.method.as_str(), action.path.as_str()),
             ("read", "GET", "/messages/{id}")
+        );
+        let touching: Action = "read=GET /repos/{owner}/{repo} on {owner}/{repo}".parse().unwrap();
+        assert_eq!(
+            (touching.path.as_str(), touching.resource.as_deref()),
+            ("/repos/{owner}/{repo}", Some("{owner}/{repo}"))
         );
         for bad in ["read", "read=GET", "read=get /x", "=GET /x", "read=GET x", "read=GET /x/{", "re ad=GET /x"] {
             assert!(bad.parse::<Action>().is_err(), "{bad}");

@@ -4,6 +4,7 @@ mod activity;
 mod addresses;
 mod agents;
 mod answer;
+mod catalogue;
 pub mod clock;
 mod failures;
 mod head;

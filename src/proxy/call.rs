@@ -9,17 +9,19 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Method, Response};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use sha2::{Digest as _, Sha256};
 use tgp_policy::Permit;
-use tgp_request::signature::{Tag, UnverifiedRequest, VerifiedRequest, accept_signature};
+use tgp_request::signature::{Tag, UnverifiedRequest, VerifiedHead, accept_signature};
 use tgp_request::target::EscapedSlash;
 use tgp_request::token::VerifiedToken;
 use uuid::Uuid;
 
 use super::exchange;
 use super::reply::Reply;
+use super::upload::Received;
 use crate::admission::{AdmissionError, Ending, Entry, Kind, Recorded, Spend};
 use crate::gateway::Gateway;
 use crate::refusal::{Advice, Code, Refusal};
@@ -116,32 +118,33 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
         let refusal = Refusal::new(Code::SignatureInvalid, "the key is not the agent's active identity key");
         return Err(Denied::row(&entry, refusal));
     }
-    let content = read(gateway, &headers, body).await.map_err(|refusal| Denied::row(&entry, refusal))?;
-    let request = head.body(&content).map_err(|refusal| Denied::row(&entry, refusal))?;
+    let streams = streams(gateway, &agent, &method, &place, &headers, &body).await;
+    let received = Received::read(head, &headers, body, &gateway.config.limits, streams).await;
+    let received = received.map_err(|refusal| Denied::row(&entry, refusal))?;
 
     // Tool, audience, action, decision, admission.
-    let evidence = Evidence { request: &request, token: &token, certificate_not_after };
+    let evidence = Evidence { received: &received, token: &token, certificate_not_after };
     // Watched from before it is admitted, so that no freeze falls between: what was admitted before the
     // freeze is cut by it. Declared before the ending, so that it outlives it.
     let mut watched = gateway.streams.watch(agent.id);
     // With the ending, however this ends is recorded.
     let Admitted { permit, ending, tool, agent } = admit(gateway, &evidence, agent, &place, entry).await?;
     let exchange = async {
-        let credential = exchange::draw(gateway, permit, &agent, &tool, &request, &headers).await?;
+        let credential = exchange::draw(gateway, permit, &agent, &tool, received.head(), &headers).await?;
         let to = exchange::Target { method: &method, rest: place.rest, query: place.query };
-        exchange::send(&gateway.upstreams, credential, &tool, to, &headers, content).await
+        exchange::send(&gateway.upstreams, credential, &tool, to, &headers, received).await
     };
     // A freeze ends the wait for a reply as it ends a reply.
     let replied = tokio::select! {
         replied = exchange => replied,
         code = watched.cut() => Err(Refusal::new(code, "the call was stopped while the tool was working")),
     };
-    let (head, body) = match replied {
-        Ok(reply) => reply.into_parts(),
+    let ((head, body), upload) = match replied {
+        Ok((reply, upload)) => (reply.into_parts(), upload),
         Err(refusal) => return Err(Denied::outcome(ending.failed(refusal.code.as_str()), refusal)),
     };
     let idle_timeout = gateway.config.upstream.idle_timeout;
-    let body = Reply::new(body, head.status.as_u16(), ending, idle_timeout, watched);
+    let body = Reply::new(body, head.status.as_u16(), ending, idle_timeout, watched, upload);
     Ok(Response::from_parts(head, Body::new(body)))
 }
 
@@ -206,9 +209,22 @@ async fn find_tool(gateway: &Gateway, slug: &str, tenant: Uuid) -> Result<Arc<Re
     }
 }
 
-async fn read(gateway: &Gateway, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Refusal> {
-    let limits = &gateway.config.limits;
-    read_body(headers, body, limits.body_bytes, limits.body_timeout).await
+/// Whether a content may be longer than what is read whole: the tool's manifest says it of the action. What is short enough
+/// is read whole all the same, and judged before anything is decided.
+async fn streams(
+    gateway: &Gateway,
+    agent: &Agent,
+    method: &Method,
+    place: &Place<'_>,
+    headers: &HeaderMap,
+    body: &Incoming,
+) -> bool {
+    let short = body.size_hint().upper().is_some_and(|length| length <= gateway.config.limits.body_bytes as u64);
+    if short || !has_content(headers, body) {
+        return false;
+    }
+    let tool = find_tool(gateway, place.slug, agent.tenant).await;
+    tool.is_ok_and(|tool| tool.manifest.streams(method.as_str(), place.path()))
 }
 
 /// The whole content, within bounds of size and time.
@@ -241,7 +257,7 @@ struct Admitted {
 
 /// What was verified, and until when it holds.
 struct Evidence<'a> {
-    request: &'a VerifiedRequest,
+    received: &'a Received,
     token: &'a VerifiedToken,
     certificate_not_after: i64,
 }
@@ -249,8 +265,8 @@ struct Evidence<'a> {
 impl Evidence<'_> {
     /// Everything was in time when the request began; its body may have taken half a minute since.
     fn check_time(&self, now: i64) -> Result<(), Refusal> {
-        let Self { request, token, certificate_not_after } = self;
-        if now >= request.expires() {
+        let Self { received, token, certificate_not_after } = self;
+        if now >= received.head().expires() {
             return Err(Refusal::new(Code::SignatureExpired, "the signature has expired; sign again"));
         }
         token.check_time(now).map_err(tgp_request::Refusal::from)?;
@@ -270,7 +286,8 @@ async fn admit(
     place: &Place<'_>,
     mut entry: Entry,
 ) -> Result<Admitted, Denied> {
-    let Evidence { request, token, .. } = *evidence;
+    let Evidence { received, token, .. } = *evidence;
+    let request = received.head();
     let spend = Spend::request(request.keyid(), request.nonce_digest(), request.created(), request.expires());
     for _ in 0..DECISIONS {
         evidence.check_time(gateway.now()).map_err(|refusal| Denied::row(&entry, refusal))?;
@@ -296,7 +313,7 @@ async fn admit(
 /// Audience, action, decision.
 async fn permit(
     gateway: &Gateway,
-    request: &VerifiedRequest,
+    request: &VerifiedHead,
     token: &VerifiedToken,
     agent: &Agent,
     tool: &ReadyTool,

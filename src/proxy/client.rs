@@ -12,9 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response, Uri};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -24,6 +22,7 @@ use rustls::pki_types::pem::PemObject as _;
 use tokio::net::TcpStream;
 
 use super::guard::{Guard, GuardError, Reach};
+use super::upload::{Content, Progress};
 use super::upstream::Upstream;
 use crate::config;
 
@@ -51,7 +50,7 @@ enum ConnectError {
     Timeout,
 }
 
-type Pool = Client<HttpsConnector<Connector>, Full<Bytes>>;
+type Pool = Client<HttpsConnector<Connector>, Content>;
 
 /// Both pools.
 pub struct Upstreams {
@@ -59,6 +58,7 @@ pub struct Upstreams {
     public: Pool,
     private: Pool,
     reply_timeout: Duration,
+    idle_timeout: Duration,
 }
 
 impl Upstreams {
@@ -85,7 +85,8 @@ impl Upstreams {
                 .build(connector)
         };
         let (public, private) = (pool(Reach::Public), pool(Reach::Private));
-        Ok(Self { guard, public, private, reply_timeout: config.reply_timeout })
+        let (reply_timeout, idle_timeout) = (config.reply_timeout, config.idle_timeout);
+        Ok(Self { guard, public, private, reply_timeout, idle_timeout })
     }
 
     /// Tells an operator early what each connection will be told again. A name that does not resolve
@@ -97,16 +98,30 @@ impl Upstreams {
         }
     }
 
-    /// Sends one request and waits for the head of the reply.
-    pub async fn send(&self, request: Request<Full<Bytes>>, reach: Reach) -> Result<Response<Incoming>, UpstreamError> {
+    /// Sends one request and waits for the head of the reply; `upload` is how its content comes along, where that is long.
+    pub async fn send(
+        &self,
+        request: Request<Content>,
+        reach: Reach,
+        upload: Option<&mut Progress>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
         let pool = match reach {
             Reach::Public => &self.public,
             Reach::Private => &self.private,
         };
-        match tokio::time::timeout(self.reply_timeout, pool.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(classify(&error)),
-            Err(_) => Err(UpstreamError::Timeout),
+        // The reply is waited for from the end of the content on.
+        let patience = async {
+            let sent = match upload {
+                Some(upload) => upload.ended(self.idle_timeout).await,
+                None => true,
+            };
+            if sent {
+                tokio::time::sleep(self.reply_timeout).await;
+            }
+        };
+        tokio::select! {
+            replied = pool.request(request) => replied.map_err(|error| classify(&error)),
+            () = patience => Err(UpstreamError::Timeout),
         }
     }
 }
@@ -213,7 +228,8 @@ impl tower::Service<Uri> for Connector {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt as _;
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Full};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -228,8 +244,8 @@ mod tests {
         }
     }
 
-    fn get(uri: &str) -> Request<Full<Bytes>> {
-        Request::get(uri).body(Full::default()).expect("a request")
+    fn get(uri: &str) -> Request<Content> {
+        Request::get(uri).body(Bytes::new().into()).expect("a request")
     }
 
     /// A server that gives every connection the same reply, however often it is asked.
@@ -254,9 +270,9 @@ mod tests {
         let address = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
         let upstreams = Upstreams::new(&config(), Guard::new(vec![])).expect("pools");
         let uri = format!("http://{address}/");
-        let reply = upstreams.send(get(&uri), Reach::Private).await.expect("allowed");
+        let reply = upstreams.send(get(&uri), Reach::Private, None).await.expect("allowed");
         assert_eq!(reply.into_body().collect().await.expect("body").to_bytes(), "ok");
-        let refused = upstreams.send(get(&uri), Reach::Public).await;
+        let refused = upstreams.send(get(&uri), Reach::Public, None).await;
         assert!(matches!(refused, Err(UpstreamError::Guard(_))), "{refused:?}");
     }
 
@@ -290,7 +306,7 @@ mod tests {
         let address =
             server("HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n").await;
         let upstreams = Upstreams::new(&config(), Guard::new(vec![])).expect("pools");
-        let reply = upstreams.send(get(&format!("http://{address}/")), Reach::Private).await.expect("302");
+        let reply = upstreams.send(get(&format!("http://{address}/")), Reach::Private, None).await.expect("302");
         assert_eq!(reply.status(), 302);
         assert_eq!(reply.headers()["location"], "http://169.254.169.254/");
     }
@@ -299,16 +315,16 @@ mod tests {
     async fn silence_is_a_timeout_and_garbage_is_broken_and_nobody_is_refused() {
         let upstreams = Upstreams::new(&config(), Guard::new(vec![])).expect("pools");
         let silent = server("").await;
-        let result = upstreams.send(get(&format!("http://{silent}/")), Reach::Private).await;
+        let result = upstreams.send(get(&format!("http://{silent}/")), Reach::Private, None).await;
         assert!(matches!(result, Err(UpstreamError::Timeout)), "{result:?}");
         let garbage = server("not http at all\r\n\r\n").await;
-        let result = upstreams.send(get(&format!("http://{garbage}/")), Reach::Private).await;
+        let result = upstreams.send(get(&format!("http://{garbage}/")), Reach::Private, None).await;
         assert!(matches!(result, Err(UpstreamError::Broken(_))), "{result:?}");
         let nobody = {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
             listener.local_addr().expect("its address")
         };
-        let result = upstreams.send(get(&format!("http://{nobody}/")), Reach::Private).await;
+        let result = upstreams.send(get(&format!("http://{nobody}/")), Reach::Private, None).await;
         assert!(matches!(result, Err(UpstreamError::Connect(_))), "{result:?}");
     }
 
@@ -357,7 +373,7 @@ mod tests {
         let upstreams = Upstreams::new(&config, Guard::new(vec![])).expect("pools");
         for _ in 0..3 {
             let uri = format!("https://localhost:{port}/messages");
-            let reply = upstreams.send(get(&uri), Reach::Private).await.expect("an answer");
+            let reply = upstreams.send(get(&uri), Reach::Private, None).await.expect("an answer");
             let seen = reply.into_body().collect().await.expect("a body").to_bytes();
             assert_eq!(seen, "HTTP/2.0 /messages");
         }
@@ -368,7 +384,7 @@ mod tests {
     async fn an_upstream_whose_certificate_nobody_vouches_for_is_not_spoken_to() {
         let (port, _) = tls_server().await;
         let upstreams = Upstreams::new(&config(), Guard::new(vec![])).expect("pools");
-        let result = upstreams.send(get(&format!("https://localhost:{port}/")), Reach::Private).await;
+        let result = upstreams.send(get(&format!("https://localhost:{port}/")), Reach::Private, None).await;
         assert!(matches!(result, Err(UpstreamError::Connect(_))), "{result:?}");
     }
 }

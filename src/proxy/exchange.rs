@@ -1,14 +1,12 @@
 //! One exchange with a tool's upstream: the credential drawn for a recorded permit, the request with it,
 //! and the reply without it.
 
-use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, Version};
-use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use tgp_policy::Permit;
 use tgp_request::name::Slug;
-use tgp_request::signature::VerifiedRequest;
+use tgp_request::signature::VerifiedHead;
 use tgp_vault_client::wire::RequestEnvelope;
 
 use super::client::{UpstreamError, Upstreams};
@@ -16,6 +14,7 @@ use super::credential::{Claim, Credential};
 use super::headers;
 use super::mask::{self, Masked};
 use super::needles::Needles;
+use super::upload::{Content, Progress, Received};
 use crate::admission::Recorded;
 use crate::gateway::Gateway;
 use crate::refusal::{Code, Refusal};
@@ -37,12 +36,21 @@ pub async fn send(
     tool: &ReadyTool,
     target: Target<'_>,
     received: &HeaderMap,
-    content: Bytes,
-) -> Result<Response<Masked<Incoming>>, Refusal> {
+    content: Received,
+) -> Result<Replied, Refusal> {
+    let (content, mut upload) = content.into_content();
     let (request, needles) = forward(credential, tool, target, received, content)?;
-    let sent = upstreams.send(request, tool.reach).await;
-    reply(sent.map_err(|error| unreachable_upstream(&error))?, needles)
+    let sent = upstreams.send(request, tool.reach, upload.as_mut()).await;
+    let sent = sent.map_err(|error| {
+        // An upstream that was cut because the content is not what was signed did nothing wrong.
+        let cut = upload.as_ref().and_then(Progress::failure);
+        cut.unwrap_or_else(|| unreachable_upstream(&error))
+    });
+    Ok((reply(sent?, needles)?, upload))
 }
+
+/// The reply, and what becomes of a content that may still be on its way.
+pub type Replied = (Response<Masked<Incoming>>, Option<Progress>);
 
 /// The reply as the agent may have it.
 fn reply(reply: Response<Incoming>, needles: Option<Needles>) -> Result<Response<Masked<Incoming>>, Refusal> {
@@ -76,7 +84,7 @@ pub async fn draw(
     permit: Recorded<Permit>,
     agent: &Agent,
     tool: &ReadyTool,
-    request: &VerifiedRequest,
+    request: &VerifiedHead,
     headers: &HeaderMap,
 ) -> Result<Credential, Refusal> {
     let sealed = tool.tool.credential.as_ref().ok_or_else(|| no_credential(&tool.slug))?;
@@ -110,14 +118,14 @@ fn forward(
     tool: &ReadyTool,
     target: Target<'_>,
     received: &HeaderMap,
-    content: Bytes,
-) -> Result<(Request<Full<Bytes>>, Option<Needles>), Refusal> {
+    content: Content,
+) -> Result<(Request<Content>, Option<Needles>), Refusal> {
     let uri = tool.upstream.uri(target.rest, target.query).map_err(|error| Refusal::internal(&error))?;
-    let mut fields = headers::upstream(received, credential.field()?.as_ref());
+    let mut fields = headers::upstream(received, &tool.headers, credential.field()?.as_ref());
     // RFC 9110 §7.6.3: an HTTP-to-HTTP gateway names itself to the upstream.
     fields.insert(HeaderName::from_static("via"), HeaderValue::from_static("1.1 tgp"));
     let needles = credential.inject(&tool.upstream, &mut fields)?;
-    let mut request = Request::new(Full::new(content));
+    let mut request = Request::new(content);
     *request.method_mut() = target.method.clone();
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_11;

@@ -10,6 +10,7 @@ pub mod mask;
 pub mod needles;
 pub mod reply;
 pub mod streams;
+pub mod upload;
 pub mod upstream;
 
 pub use credential::Credential;

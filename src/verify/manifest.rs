@@ -20,6 +20,7 @@ struct Route {
     method: String,
     template: PathTemplate,
     action: ActionName,
+    stream: bool,
 }
 
 /// An action that cannot be used; its tool answers nothing until that is mended.
@@ -48,6 +49,11 @@ impl Manifest {
         self.find(method, path).is_some_and(|route| route.template.takes_escaped_slash())
     }
 
+    /// Whether bodies of that action too long to be read whole are passed on as they come.
+    pub fn streams(&self, method: &str, path: &str) -> bool {
+        self.find(method, path).is_some_and(|route| route.stream)
+    }
+
     fn find(&self, method: &str, path: &str) -> Option<&Route> {
         self.routes.iter().find(|route| route.method == method && route.template.matches(path).is_some())
     }
@@ -55,7 +61,7 @@ impl Manifest {
 
 impl Route {
     fn parse(action: &Action) -> Result<Self, ManifestError> {
-        let Action { name, method, template, stream: _ } = action;
+        let Action { name, method, template, stream, resource: _ } = action;
         let error = |problem: String| ManifestError { name: name.clone(), problem };
         if !is_method(method) {
             return Err(error(format!("{method:?} is not a method in upper case")));
@@ -64,6 +70,7 @@ impl Route {
             method: method.clone(),
             template: PathTemplate::from_str(template).map_err(|problem| error(problem.to_string()))?,
             action: name.parse().map_err(|problem: tgp_request::name::NameError| error(problem.to_string()))?,
+            stream: *stream,
         })
     }
 }
@@ -81,7 +88,7 @@ mod tests {
     use super::*;
 
     fn action(name: &str, method: &str, template: &str) -> Action {
-        Action { name: name.into(), method: method.into(), template: template.into(), stream: false }
+        Action { name: name.into(), method: method.into(), template: template.into(), stream: false, resource: None }
     }
 
     fn mail() -> Manifest {

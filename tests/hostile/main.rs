@@ -11,6 +11,7 @@ mod support;
 #[allow(dead_code, reason = "shared with the whole-process tests; each program uses its part")]
 mod wire;
 
+mod catalogue;
 mod certificates;
 mod components;
 mod digests;
@@ -29,4 +30,5 @@ mod raw;
 mod results;
 mod table;
 mod tokens;
+mod uploads;
 mod world;

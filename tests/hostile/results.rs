@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::table::Case;
 use crate::{
-    certificates, components, digests, ecdsa, enrolment, frames, heads, issuance, limits, operators, parameters, paths,
-    tokens,
+    catalogue, certificates, components, digests, ecdsa, enrolment, frames, heads, issuance, limits, operators,
+    parameters, paths, tokens, uploads,
 };
 
 /// What each table is about, its test and its cases.
@@ -22,6 +22,8 @@ fn families() -> Vec<(&'static str, &'static str, usize)> {
         ("certificates", "certificates", cases(certificates::CASES)),
         ("the token endpoint", "issuance", cases(issuance::CASES)),
         ("enrolment and renewal", "enrolment", enrolment::COUNT),
+        ("the catalogue", "catalogue", cases(catalogue::CASES)),
+        ("long bodies", "uploads", cases(uploads::CASES)),
         ("the operators' listener", "operators", cases(operators::CASES)),
         ("limits", "limits", cases(limits::CASES)),
     ]
@@ -49,6 +51,7 @@ fn codes() -> BTreeSet<&'static str> {
     }
     let tables = of(components::CASES).chain(of(parameters::CASES)).chain(of(ecdsa::CASES)).chain(of(digests::CASES));
     let tables = tables.chain(of(tokens::CASES)).chain(of(paths::CASES)).chain(of(heads::CASES));
+    let tables = tables.chain(of(catalogue::CASES)).chain(of(uploads::CASES));
     let tables = tables.chain(of(certificates::CASES)).chain(of(issuance::CASES)).chain(of(limits::CASES));
     tables.chain(enrolment::codes()).collect()
 }

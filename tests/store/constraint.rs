@@ -108,7 +108,7 @@ async fn tools_and_grants_that_may_not_be() {
         (action("not a name", "PUT", "/other"), Conflict::Form),
     ] {
         let actions = [action("send", "POST", "/messages"), second];
-        assert_eq!(conflict(change(&world).await.replace_actions("mail", &actions).await), expected);
+        assert_eq!(conflict(world.replace_actions(&mut change(&world).await, &actions).await), expected);
     }
     assert_eq!(conflict(change(&world).await.set_credential("mail", &credential(1)).await), Conflict::VersionOld);
     assert_eq!(conflict(change(&world).await.set_credential("nowhere", &credential(1)).await), Conflict::UnknownTool);

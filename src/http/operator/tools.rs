@@ -12,13 +12,14 @@ use tgp_vault_client::wire::{Open, OpenItem, Seal, SealItem, SetCredential, Stat
 use uuid::Uuid;
 
 use super::{Act, Answered, OperatorRoutes, created, malformed, ok, operation, other_statement};
+use crate::json::Object;
+use crate::manifest::{About, CheckedManifest, ToolManifest};
 use crate::proxy::guard::Reach;
 use crate::proxy::upstream::Upstream;
 use crate::refusal::{Code, Refusal};
 use crate::store::tenant::DEFAULT;
 use crate::store::tool::{Action, Credential, NewTool, Tool};
 use crate::store::{Entry, Sealed};
-use crate::verify::manifest::Manifest;
 use crate::verify::tools::sealed_upstream;
 
 #[derive(Deserialize)]
@@ -30,15 +31,7 @@ struct Added {
     upstream: String,
     #[serde(default)]
     allow_private: bool,
-    actions: Vec<AddedAction>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AddedAction {
-    name: String,
-    method: String,
-    path: String,
+    manifest: Object<ToolManifest>,
 }
 
 #[derive(Deserialize)]
@@ -50,36 +43,25 @@ struct Handover {
     secret: SecretString,
 }
 
-/// The actions of a new tool, and that they make a manifest.
-fn manifest(actions: Vec<AddedAction>) -> Result<(Manifest, Vec<Action>), Refusal> {
-    if actions.is_empty() {
-        return Err(malformed("a tool has at least one action"));
-    }
-    let actions: Vec<Action> = actions
-        .into_iter()
-        .map(|AddedAction { name, method, path }| Action { name, method, template: path, stream: false })
-        .collect();
-    let manifest = Manifest::parse(&actions).map_err(|error| malformed(&error.to_string()))?;
-    Ok((manifest, actions))
-}
-
 /// For `crate::fuzzing`: what `add_tool` reads before it looks anything up.
-pub(crate) fn tool_body(body: &[u8]) -> Option<(Manifest, Vec<Action>)> {
-    let Added { slug: _, tenant: _, upstream, allow_private: _, actions } = super::parse(body).ok()?;
+pub(crate) fn tool_body(body: &[u8]) -> Option<CheckedManifest> {
+    let Added { slug: _, tenant: _, upstream, allow_private: _, manifest: Object(manifest) } =
+        super::parse(body).ok()?;
     Upstream::parse(&upstream).ok()?;
-    manifest(actions).ok()
+    manifest.check().ok()
 }
 
 impl OperatorRoutes {
     pub(super) async fn add_tool(&self, act: &Act) -> Answered {
         let gateway = &self.gateway;
-        let Added { slug, tenant, upstream, allow_private, actions } = act.body()?;
+        let Added { slug, tenant, upstream, allow_private, manifest: Object(manifest) } = act.body()?;
         let tenant = tenant.unwrap_or(DEFAULT);
         act.needs(tenant, &[Role::Owner, Role::Granter])?;
         let address = Upstream::parse(&upstream).map_err(|error| malformed(&error.to_string()))?;
         let reach = if allow_private { Reach::Private } else { Reach::Public };
         gateway.upstreams.check(&address, reach).await.map_err(|error| malformed(&format!("upstream: {error}")))?;
-        let (_, actions) = manifest(actions)?;
+        let checked = manifest.check().map_err(|problem| malformed(&problem.to_string()))?;
+        let (manifest, actions) = checked.into_stored().map_err(|error| Refusal::internal(&error))?;
 
         let sealed = self.seal_one(tenant, "tool", "upstream", slug.as_str(), 1, upstream.as_bytes()).await?;
         let tool = NewTool {
@@ -87,7 +69,7 @@ impl OperatorRoutes {
             resource: format!("{}/t/{slug}", gateway.config.issuer),
             upstream: sealed,
             allow_private,
-            manifest: json!({}),
+            manifest,
             actions,
         };
         let mut change = gateway.store.change(tenant).await?;
@@ -101,7 +83,10 @@ impl OperatorRoutes {
         let tools = self.gateway.store.tools(act.tenant()?).await?;
         let mut shown = Vec::with_capacity(tools.len());
         for tool in &tools {
-            shown.push(self.shown_tool(tool).await?);
+            let mut one = self.shown_tool(tool).await?;
+            // A tool may have thousands.
+            one["actions"] = json!(tool.actions.len());
+            shown.push(one);
         }
         Ok(ok(&json!({ "tools": shown })))
     }
@@ -142,7 +127,7 @@ impl OperatorRoutes {
         Ok(ok(&json!({ "tool": slug, "version": sealed.version, "origins": sealed.origins })))
     }
 
-    async fn find_tool(&self, act: &Act, slug: &str) -> Result<Tool, Refusal> {
+    pub(super) async fn find_tool(&self, act: &Act, slug: &str) -> Result<Tool, Refusal> {
         let store = &self.gateway.store;
         let tenant = store.tenant_of_tool(slug).await?.ok_or_else(unknown)?;
         act.may_see(tenant).map_err(|_| unknown())?;
@@ -158,6 +143,7 @@ impl OperatorRoutes {
         let upstream = opened.next().map(|text| String::from_utf8_lossy(&text).into_owned());
         let order: Value = opened.next().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let params = &order["statement"]["params"];
+        let about = About::deserialize(&tool.manifest).map_err(|error| Refusal::internal(&error))?;
         let credential = tool.credential.as_ref().map(|credential| {
             json!({ "version": credential.version, "placement": params["placement"], "origins": params["origins"] })
         });
@@ -170,11 +156,12 @@ impl OperatorRoutes {
             "version": tool.version,
             "created": tool.created,
             "credential": credential,
-            "actions": tool.actions.iter().map(|action| json!({
-                "name": action.name,
-                "method": action.method,
-                "path": action.template,
-            })).collect::<Vec<_>>(),
+            "kind": about.kind,
+            "title": about.title,
+            "description": about.description,
+            "public_hosts": about.public_hosts,
+            "headers": about.headers,
+            "actions": tool.actions.iter().map(shown_action).collect::<Vec<_>>(),
         }))
     }
 
@@ -211,6 +198,18 @@ fn sealed_statement(tool: &Tool, credential: &Credential) -> Option<OpenItem> {
     })
 }
 
-fn unknown() -> Refusal {
+fn shown_action(action: &Action) -> Value {
+    let Action { name, method, template, stream, resource } = action;
+    let mut shown = json!({ "name": name, "method": method, "path": template });
+    if let Some(resource) = resource {
+        shown["resource"] = json!(resource);
+    }
+    if *stream {
+        shown["stream"] = json!(true);
+    }
+    shown
+}
+
+pub(super) fn unknown() -> Refusal {
     Refusal::new(Code::NotFound, "there is no such tool in this tenant")
 }

@@ -137,6 +137,11 @@ impl ContentCheck {
         Self { head, seen: false, sha256, sha512 }
     }
 
+    /// Whose content it is.
+    pub fn head(&self) -> &VerifiedHead {
+        &self.head
+    }
+
     /// The next part of the content. The first octet is refused when the head does not allow content.
     pub fn update(&mut self, part: &[u8]) -> Result<(), Refusal> {
         if part.is_empty() {
