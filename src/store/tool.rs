@@ -10,6 +10,9 @@ use super::agent::found;
 use super::sealed::{signed, unsigned};
 use super::{Change, Conflict, Sealed, Store, StoreError};
 
+/// In one statement: thousands, whose texts are all taken apart for the search, would meet the timeout that is for locks.
+const ACTIONS_AT_ONCE: usize = 200;
+
 #[derive(Clone, Debug)]
 pub struct NewTool {
     pub slug: String,
@@ -248,6 +251,13 @@ impl Change {
     }
 
     async fn insert_actions(&mut self, slug: &str, actions: &[NewAction]) -> Result<(), StoreError> {
+        for some in actions.chunks(ACTIONS_AT_ONCE) {
+            self.insert_some_actions(slug, some).await?;
+        }
+        Ok(())
+    }
+
+    async fn insert_some_actions(&mut self, slug: &str, actions: &[NewAction]) -> Result<(), StoreError> {
         let text = |of: fn(&NewAction) -> &str| actions.iter().map(|new| of(new).to_owned()).collect::<Vec<_>>();
         let resources: Vec<Option<String>> = actions.iter().map(|new| new.action.resource.clone()).collect();
         let streams: Vec<bool> = actions.iter().map(|new| new.action.stream).collect();
