@@ -196,11 +196,16 @@ struct Detail {
 fn distinct<T: PartialEq>(named: Vec<T>) -> Option<Vec<T>> {
     let mut kept: Vec<T> = Vec::with_capacity(named.len().min(MAX_ACTIONS));
     for name in named {
-        if !kept.contains(&name) {
-            kept.push(name);
+        if kept.contains(&name) {
+            continue;
         }
+        // A form holds tens of thousands of names: no more are compared than may be kept.
+        if kept.len() == MAX_ACTIONS {
+            return None;
+        }
+        kept.push(name);
     }
-    (kept.len() <= MAX_ACTIONS).then_some(kept)
+    Some(kept)
 }
 
 impl Form {
