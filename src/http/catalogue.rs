@@ -74,7 +74,7 @@ impl AgentRoutes {
         let grants =
             gateway.store.grants(agent.tenant, Some(agent.id), slug).await.map_err(|error| denied(error.into()))?;
         drop(turn);
-        let reply = shown(page, &grants, &wanted, gateway.now());
+        let reply = shown(gateway.config.issuer.as_str(), page, &grants, &wanted, gateway.now());
         let reply = reply.map_err(|error| denied(Refusal::internal(&error)))?;
         let reply = match slug {
             None => reply,
@@ -170,6 +170,7 @@ fn cursor(text: &str) -> Option<Position> {
 
 /// `{tools, next}`: each tool once, where its best action stands.
 fn shown(
+    issuer: &str,
     (found, about): (Vec<Found>, Vec<About>),
     grants: &[Grant],
     wanted: &Wanted<'_>,
@@ -182,7 +183,7 @@ fn shown(
     let mut tools: Vec<(String, Value)> = Vec::new();
     for about in &about {
         let own = grants.iter().filter(|grant| grant.tool == about.slug && !grant.revoked && now < grant.not_after);
-        tools.push((about.slug.clone(), tool(about, own)?));
+        tools.push((about.slug.clone(), tool(issuer, about, own)?));
     }
     // In the order of what was found; a tool of which nothing was found comes last.
     let place = |slug: &String| found.iter().position(|found| found.tool == *slug).unwrap_or(usize::MAX);
@@ -214,8 +215,9 @@ fn one(reply: Value) -> Option<Value> {
     Some(tool)
 }
 
-fn tool<'g>(about: &About, grants: impl Iterator<Item = &'g Grant>) -> Result<Value, serde_json::Error> {
+fn tool<'g>(issuer: &str, about: &About, grants: impl Iterator<Item = &'g Grant>) -> Result<Value, serde_json::Error> {
     let About { slug, resource, manifest, ready } = about;
+    let asks = *resource != format!("{issuer}/t/{slug}");
     let Told { kind, title, description, public_hosts, headers } = Told::deserialize(manifest)?;
     Ok(json!({
         "slug": slug,
@@ -225,7 +227,8 @@ fn tool<'g>(about: &About, grants: impl Iterator<Item = &'g Grant>) -> Result<Va
         "description": description,
         "public_hosts": public_hosts,
         "headers": headers,
-        "ready": ready,
+        // A tool that asks by itself needs nothing of ours.
+        "ready": *ready || asks,
         // What the token endpoint takes, but for the actions.
         "authorization": { "type": "tgp_tool", "identifier": slug, "locations": [resource] },
         "grants": grants.map(|grant| json!({
@@ -322,7 +325,7 @@ mod tests {
             taken.push(turns.take(PATIENCE).await.expect("a turn"));
         }
         assert_eq!(turns.take(Duration::ZERO).await.err().map(|refusal| refusal.code), Some(Code::StoreUnavailable));
-        let (next, _) = tokio::join!(turns.take(PATIENCE), async { taken.pop() });
+        let (next, _) = tokio::join!(turns.take(PATIENCE), async { drop(taken.pop()) });
         assert!(next.is_ok());
     }
 

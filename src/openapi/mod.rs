@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tgp_request::target::{PathTemplate, TemplateError};
 
 pub use document::{DocumentError, LONGEST_DOCUMENT};
 
@@ -30,6 +31,7 @@ use self::operation::{Left, Operation};
 use self::schema::Schemas;
 use crate::manifest::{self, LONGEST_DESCRIPTION, LONGEST_TITLE, MOST_ACTIONS, ManifestAction, ToolManifest};
 use crate::proxy::upstream::Upstream;
+use crate::verify::manifest::check_resource;
 
 /// Of all schemas that one manifest keeps, as JSON.
 const LARGEST_SCHEMAS: usize = 6 * 1024 * 1024;
@@ -176,21 +178,24 @@ fn actions(operations: Vec<Operation>, before: Option<&ToolManifest>, notes: &mu
             None
         };
         let stream = streamed.contains(&(name.clone(), manifest::shape(&method, &path)));
-        let resource = resource(&path);
+        let resource = resource(&path).unwrap_or_else(|why| {
+            notes.add(format!("{method} {path}"), format!("what it touches is not told: {why}"));
+            None
+        });
         actions.push(ManifestAction { name, method, path, resource, stream, title, description, request });
     }
     actions
 }
 
-/// The path's parameters in their order.
-fn resource(path: &str) -> Option<String> {
-    let parameters: Vec<String> = path
-        .split('{')
-        .skip(1)
-        .filter_map(|rest| rest.split_once('}'))
-        .map(|(name, _)| format!("{{{name}}}"))
-        .collect();
-    (!parameters.is_empty()).then(|| parameters.join("/"))
+/// The path's parameters in their order, where they make a resource.
+fn resource(path: &str) -> Result<Option<String>, String> {
+    let path: PathTemplate = path.parse().map_err(|error: TemplateError| error.to_string())?;
+    let parameters: Vec<String> = path.parameters().map(|name| format!("{{{name}}}")).collect();
+    if parameters.is_empty() {
+        return Ok(None);
+    }
+    let resource = parameters.join("/");
+    check_resource(&resource, &path).map(|()| Some(resource))
 }
 
 fn headers(operations: &[Operation], before: Option<&ToolManifest>, notes: &mut Notes) -> Vec<String> {

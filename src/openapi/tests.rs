@@ -216,3 +216,16 @@ fn bombs_are_defused() {
         json!({ "openapi": "3.1.0", "paths": { "/x": { "$ref": "#/paths/~1y" }, "/y": { "$ref": "#/paths/~1x" } } });
     assert!(matches!(import(loops.to_string().as_bytes(), None), Err(DocumentError::NoOperations(Some(_)))));
 }
+
+#[test]
+fn what_an_operation_touches_is_what_its_path_can_give_or_is_said_to_be_missing() {
+    let long: String = (0..20).map(|n| format!("/{{{}{n:02}}}", "x".repeat(30))).collect();
+    let import = read(&json!({
+        "openapi": "3.1.0", "info": {},
+        "paths": { "/files/{name%2F}": { "get": {} }, &long: { "get": {} } },
+    }));
+    let resources: Vec<_> = import.manifest.actions.iter().map(|action| action.resource.as_deref()).collect();
+    assert_eq!(resources, [Some("{name}"), None]);
+    assert!(said(&import).iter().any(|note| note.contains("what it touches is not told")), "{:?}", import.notes);
+    import.manifest.check().expect("it holds together");
+}

@@ -17,6 +17,9 @@ use crate::refusal::Refusal;
 /// What those change who stand between us and the service: a signature over them would not hold.
 const NOT_SIGNED: &[&str] = &["via", "traceparent", "tracestate", "baggage"];
 
+/// What the signer sets: the agent's own never goes, though a manifest may name them.
+const SET_HERE: &[&str] = &["x-amz-content-sha256", "x-amz-date", "x-amz-security-token"];
+
 /// `access-key-id:secret-access-key`, with `:session-token` behind it for temporary ones.
 pub struct AccessKey<'a> {
     pub id: &'a str,
@@ -63,6 +66,9 @@ pub fn sign_request(
         .build()
         .map_err(|error| Refusal::internal(&error))?
         .into();
+    for name in SET_HERE {
+        parts.headers.remove(*name);
+    }
     let uri = parts.uri.to_string();
     let signed = |name: &HeaderName| !NOT_SIGNED.contains(&name.as_str());
     let fields: Zeroizing<Vec<(String, String)>> = Zeroizing::new(
@@ -143,6 +149,16 @@ mod tests {
         }
         let same = signature("https://b.example/k?x=1", &[("content-type", "text/plain"), ("via", "1.1 other")], b"a");
         assert_eq!(end(&plain), end(&same));
+    }
+
+    #[test]
+    fn what_the_signer_sets_is_never_the_agents() {
+        let own = SET_HERE.iter().map(|name| (*name, "the-agents")).collect::<Vec<_>>();
+        for service in ["s3", "service"] {
+            let plain = signed("https://example.amazonaws.com/", service, KEY, &[], b"");
+            let parts = signed("https://example.amazonaws.com/", service, KEY, &own, b"");
+            assert_eq!(parts.headers, plain.headers);
+        }
     }
 
     #[test]

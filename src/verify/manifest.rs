@@ -80,6 +80,11 @@ impl Manifest {
     }
 }
 
+/// Whether what a request touches can be composed so of that path's parameters.
+pub fn check_resource(text: &str, path: &PathTemplate) -> Result<(), String> {
+    ResourceTemplate::parse(text, path).map(drop)
+}
+
 /// `{owner}/{repo}`: text with parameters of the action's path template in it.
 #[derive(Debug)]
 struct ResourceTemplate(Vec<Piece>);
