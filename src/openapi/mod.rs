@@ -162,6 +162,7 @@ fn actions(operations: Vec<Operation>, before: Option<&ToolManifest>, notes: &mu
     let mut room = LARGEST_SCHEMAS;
     let mut actions = Vec::with_capacity(operations.len());
     for (operation, name) in operations.into_iter().zip(names.0) {
+        let Some(name) = name else { continue };
         let Operation { method, path, title, description, request, .. } = operation;
         let request = request.filter(|request| !request.is_empty());
         let size = request.as_ref().map_or(0, manifest::RequestSchema::size);
@@ -188,7 +189,7 @@ fn resource(path: &str) -> Option<String> {
         .split('{')
         .skip(1)
         .filter_map(|rest| rest.split_once('}'))
-        .map(|(name, _)| format!("{{{name}}}"))
+        .map(|(name, _)| format!("{{{}}}", name.trim_end_matches("%2F")))
         .collect();
     (!parameters.is_empty()).then(|| parameters.join("/"))
 }

@@ -27,7 +27,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub enum Received<B = Incoming> {
     Whole(VerifiedRequest, Bytes),
     /// Its head is genuine; its content is judged when it passes.
-    Long(Upload<B>),
+    Long(Box<Upload<B>>),
 }
 
 impl Received {
@@ -128,7 +128,7 @@ where
         for piece in &begun {
             check.update(piece)?;
         }
-        Ok(Received::Long(Self { check, begun, seen, body, most, stall: limits.body_timeout }))
+        Ok(Received::Long(Box::new(Self { check, begun, seen, body, most, stall: limits.body_timeout })))
     }
 
     fn begin(self) -> (Passing<B>, Progress) {
