@@ -25,7 +25,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A genuine request, as far as it must be known before it is decided on.
 pub enum Received<B = Incoming> {
-    Whole(VerifiedRequest, Bytes),
+    Whole(Box<VerifiedRequest>, Bytes),
     /// Its head is genuine; its content is judged when it passes.
     Long(Box<Upload<B>>),
 }
@@ -43,7 +43,7 @@ impl Received {
             return Upload::read(head, headers, body, limits).await;
         }
         let content = read_body(headers, body, limits.body_bytes, limits.body_timeout).await?;
-        Ok(Self::Whole(head.body(&content)?, content))
+        Ok(Self::Whole(Box::new(head.body(&content)?), content))
     }
 
     pub fn head(&self) -> &VerifiedHead {
@@ -112,7 +112,7 @@ where
                     whole
                 });
                 let content = content.freeze();
-                return Ok(Received::Whole(head.body(&content)?, content));
+                return Ok(Received::Whole(Box::new(head.body(&content)?), content));
             };
             if let Ok(piece) = frame.map_err(|_| broke_off())?.into_data()
                 && !piece.is_empty()
