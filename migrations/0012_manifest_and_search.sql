@@ -49,7 +49,8 @@ create trigger tool_action_is_searched before insert or update on tool_action
 -- The words of names and titles: what a misspelt one may have meant. One that no action has any more stays, and finds nothing.
 create table tool_word (
   tenant uuid not null,
-  word   text not null,
+  -- In the order of its octets, so that an index finds what begins alike.
+  word   text collate "C" not null,
   constraint tool_word_pkey primary key (tenant, word),
   constraint tool_word_tenant_fkey foreign key (tenant) references tenant (id)
 );
@@ -122,12 +123,16 @@ begin
     foreach term in array (string_to_array(words, ' '))[:8] loop
       -- In quotes, which no word holds: nothing of it is read as the search's own language.
       each := to_tsquery('english', format(E'\'%s\':*', term));
-      for term in
-        select w.word from public.tool_word w
-        where w.tenant = asked and w.word % term order by similarity(w.word, term) desc, w.word limit 8
-      loop
-        each := each || plainto_tsquery('english', term);
-      end loop;
+      -- A word that a name or title begins with is not misspelt.
+      if not exists (select from public.tool_word w
+                     where w.tenant = asked and w.word >= term and w.word < term || chr(1114111)) then
+        for term in
+          select w.word from public.tool_word w
+          where w.tenant = asked and w.word % term order by similarity(w.word, term) desc, w.word limit 8
+        loop
+          each := each || plainto_tsquery('english', term);
+        end loop;
+      end if;
       -- A word that says nothing (`of`, `the`) asks for nothing.
       nearly := case when numnode(each) = 0 then nearly when nearly is null then each else nearly && each end;
     end loop;
