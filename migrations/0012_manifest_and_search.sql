@@ -49,7 +49,8 @@ create trigger tool_action_is_searched before insert or update on tool_action
 -- The words of names and titles: what a misspelt one may have meant. One that no action has any more stays, and finds nothing.
 create table tool_word (
   tenant uuid not null,
-  word   text not null,
+  -- In the order of its octets, so that an index finds what begins alike.
+  word   text collate "C" not null,
   constraint tool_word_pkey primary key (tenant, word),
   constraint tool_word_tenant_fkey foreign key (tenant) references tenant (id)
 );
@@ -93,6 +94,8 @@ create index tool_word_near on tool_word using gin (word trigram.gin_trgm_ops);
 -- As the owner, because row-level security keeps an index from answering `@@` (the operator is not leakproof, so every row of
 -- the tenant would be read): the tenant is compared here, and whoever asks joins the answer with tables that compare it again.
 --
+-- What has a long name and title says less by each of its words.
+--
 -- `after_*` is the last row of the page before, or null. Of more than 4000 actions that fit, 4000 are ranked.
 create function search_actions(
   question text, only_tool text, after_score int, after_tool text, after_name text, most int
@@ -106,6 +109,8 @@ declare
   asked  constant uuid := current_tenant();
   words  constant text := btrim(search_words(question));
   plain  constant tsquery := plainto_tsquery('english', words);
+  -- Of descriptions, tools, titles and names: however often a description says a word, a title weighs more.
+  weights constant real[] := '{0.02, 0.1, 0.4, 1.0}';
   nearly tsquery;
   each   tsquery;
   term   text;
@@ -118,29 +123,33 @@ begin
     foreach term in array (string_to_array(words, ' '))[:8] loop
       -- In quotes, which no word holds: nothing of it is read as the search's own language.
       each := to_tsquery('english', format(E'\'%s\':*', term));
-      for term in
-        select w.word from public.tool_word w
-        where w.tenant = asked and w.word % term order by similarity(w.word, term) desc, w.word limit 8
-      loop
-        each := each || plainto_tsquery('english', term);
-      end loop;
+      -- A word that a name or title begins with is not misspelt.
+      if not exists (select from public.tool_word w
+                     where w.tenant = asked and w.word >= term and w.word < term || chr(1114111)) then
+        for term in
+          select w.word from public.tool_word w
+          where w.tenant = asked and w.word % term order by similarity(w.word, term) desc, w.word limit 8
+        loop
+          each := each || plainto_tsquery('english', term);
+        end loop;
+      end if;
       -- A word that says nothing (`of`, `the`) asks for nothing.
       nearly := case when numnode(each) = 0 then nearly when nearly is null then each else nearly && each end;
     end loop;
   end if;
   return query
     with fitting as materialized (
-      select a.tool, a.name, a.search from public.tool_action a
+      select a.tool, a.name, 10 + length(a.name || a.title) as length, a.search from public.tool_action a
       where a.search @@ plain and a.tenant = asked and (only_tool is null or a.tool = only_tool)
       limit 4000
     ), near as materialized (
-      select a.tool, a.name, a.search from public.tool_action a
+      select a.tool, a.name, 10 + length(a.name || a.title) as length, a.search from public.tool_action a
       where a.search @@ nearly and a.tenant = asked and (only_tool is null or a.tool = only_tool)
       limit 4000
     ), found as (
-      select f.tool, f.name, 1000000 + (ts_rank(f.search, plain, 1) * 100000)::int as score from fitting f
+      select f.tool, f.name, 1000000 + (ts_rank(weights, f.search, plain) * 100000 / ln(f.length))::int as score from fitting f
       union all
-      select n.tool, n.name, (ts_rank(n.search, nearly, 1) * 100000)::int from near n
+      select n.tool, n.name, (ts_rank(weights, n.search, nearly) * 100000 / ln(n.length))::int from near n
       where not exists (select from fitting f where f.tool = n.tool and f.name = n.name)
     )
     select f.tool, f.name, f.score from found f

@@ -260,6 +260,9 @@ pub(crate) fn is_template(path: &str) -> Result<(), String> {
 
 /// A field that may go through.
 pub(crate) fn header(name: &str) -> Result<HeaderName, &'static str> {
+    if name.len() > 128 {
+        return Err("has more than 128 characters");
+    }
     let parsed = HeaderName::from_lowercase(name.as_bytes()).map_err(|_| "is not a field name in lower case")?;
     if headers::may_be_named(&parsed) { Ok(parsed) } else { Err("is a field that never goes upstream") }
 }

@@ -164,6 +164,7 @@ fn actions(operations: Vec<Operation>, before: Option<&ToolManifest>, notes: &mu
     let mut room = LARGEST_SCHEMAS;
     let mut actions = Vec::with_capacity(operations.len());
     for (operation, name) in operations.into_iter().zip(names.0) {
+        let Some(name) = name else { continue };
         let Operation { method, path, title, description, request, .. } = operation;
         let request = request.filter(|request| !request.is_empty());
         let size = request.as_ref().map_or(0, manifest::RequestSchema::size);

@@ -1,6 +1,6 @@
 //! What operations are called as actions: the same whatever else stands in the document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
@@ -12,9 +12,10 @@ use super::operation::Operation;
 const LONGEST: usize = 128;
 /// A dot and six digits.
 const DIGEST: usize = 7;
+const ROUNDS: usize = 3;
 
-/// One for each operation, in their order.
-pub(super) struct Names(pub(super) Vec<String>);
+/// One for each operation, in their order; none for one that is left out.
+pub(super) struct Names(pub(super) Vec<Option<String>>);
 
 impl Names {
     pub(super) fn of(operations: &[Operation], notes: &mut Notes) -> Self {
@@ -36,21 +37,41 @@ impl Names {
                 respelt.len()
             ));
         }
-        let mut shared: BTreeMap<String, usize> = BTreeMap::new();
-        for name in &names {
-            *shared.entry(name.clone()).or_default() += 1;
-        }
-        for (operation, name) in operations.iter().zip(&mut names) {
-            if shared.get(name.as_str()).is_some_and(|count| *count > 1) {
-                let own = with_digest(name, &operation.method, &operation.path);
-                let at = format!("{} {}", operation.method, operation.path);
-                notes
-                    .add(at, format!("{} operations would be called {name}: this one is {own}", shared[name.as_str()]));
-                *name = own;
+        // A document may name one operation as another would be called then; each round costs it one more.
+        for _ in 0..ROUNDS {
+            if !part(operations, &mut names, notes) {
+                break;
             }
         }
-        Self(names)
+        let mut taken = BTreeSet::new();
+        let once = |(operation, name): (&Operation, String)| {
+            let first = taken.insert(name.clone());
+            if !first {
+                let at = format!("{} {}", operation.method, operation.path);
+                notes.add(at, format!("left out: another operation is called {name}"));
+            }
+            first.then_some(name)
+        };
+        Self(operations.iter().zip(names).map(once).collect())
     }
+}
+
+/// Puts a digest behind every name that several have; whether there was one.
+fn part(operations: &[Operation], names: &mut [String], notes: &mut Notes) -> bool {
+    let mut shared: BTreeMap<String, usize> = BTreeMap::new();
+    for name in names.iter() {
+        *shared.entry(name.clone()).or_default() += 1;
+    }
+    shared.retain(|_, count| *count > 1);
+    for (operation, name) in operations.iter().zip(names) {
+        if let Some(count) = shared.get(name.as_str()) {
+            let own = with_digest(name, &operation.method, &operation.path);
+            let at = format!("{} {}", operation.method, operation.path);
+            notes.add(at, format!("{count} operations would be called {name}: this one is {own}"));
+            *name = own;
+        }
+    }
+    !shared.is_empty()
 }
 
 /// Each run of characters that no name has as one dot.

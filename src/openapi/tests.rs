@@ -141,6 +141,20 @@ fn operations_that_share_a_name_have_names_that_the_others_do_not_change() {
 }
 
 #[test]
+fn an_operation_cannot_take_the_name_that_another_gets() {
+    let plain = json!({ "openapi": "3.1.0", "paths": {
+        "/a": { "get": { "operationId": "same" } }, "/b": { "get": { "operationId": "same" } },
+    } });
+    let target = read(&plain).manifest.actions[0].name.clone();
+    let mut sly = plain;
+    sly["paths"]["/c"] = json!({ "get": { "operationId": target } });
+    let import = read(&sly);
+    assert_eq!(import.manifest.actions.len(), 3);
+    assert!(import.manifest.actions.iter().all(|action| action.name != target), "{:?}", import.manifest.actions);
+    import.manifest.check().expect("it holds together");
+}
+
+#[test]
 fn requests_that_cannot_be_told_apart_are_one_action() {
     let document = json!({ "openapi": "3.0.0", "paths": {
         "/x/{a}": { "get": { "operationId": "one" } }, "/x/{b}": { "get": { "operationId": "two" } },

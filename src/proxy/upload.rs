@@ -26,9 +26,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A genuine request, as far as it must be known before it is decided on.
 pub enum Arrived<B = Incoming> {
-    Whole(VerifiedRequest, Bytes),
+    Whole(Box<VerifiedRequest>, Bytes),
     /// Its head is genuine; its content is judged when it passes.
-    Long(Upload<B>),
+    Long(Box<Upload<B>>),
 }
 
 impl Arrived {
@@ -44,7 +44,7 @@ impl Arrived {
             return Upload::read(head, headers, body, limits).await;
         }
         let content = read_body(headers, body, limits.body_bytes, limits.body_timeout).await?;
-        Ok(Self::Whole(head.body(&content)?, content))
+        Ok(Self::Whole(Box::new(head.body(&content)?), content))
     }
 
     pub fn head(&self) -> &VerifiedHead {
@@ -113,7 +113,7 @@ where
                     whole
                 });
                 let content = content.freeze();
-                return Ok(Arrived::Whole(head.body(&content)?, content));
+                return Ok(Arrived::Whole(Box::new(head.body(&content)?), content));
             };
             if let Ok(piece) = frame.map_err(|_| broke_off())?.into_data()
                 && !piece.is_empty()
@@ -129,7 +129,7 @@ where
         for piece in &begun {
             check.update(piece)?;
         }
-        Ok(Arrived::Long(Self { check, begun, seen, body, most, stall: limits.body_timeout }))
+        Ok(Arrived::Long(Box::new(Self { check, begun, seen, body, most, stall: limits.body_timeout })))
     }
 
     fn begin(self) -> (Passing<B>, Progress) {
