@@ -73,3 +73,4 @@ setup-tests:
 	@scripts/setup --tests
 	@scripts/python-tools
 	@scripts/node-tools
+	@scripts/openapi-documents

@@ -1,10 +1,10 @@
 //! For `tests/parsers` alone: parsers of this crate that nobody else may call.
 
+use crate::manifest::CheckedManifest;
 use crate::store::tool::Action;
-use crate::verify::manifest::Manifest;
 
 /// The body of `POST /v1/tools` up to where the upstream's address would be looked up.
-pub fn tool(body: &[u8]) -> Option<(Manifest, Vec<Action>)> {
+pub fn tool(body: &[u8]) -> Option<CheckedManifest> {
     crate::http::tool_body(body)
 }
 

@@ -11,6 +11,8 @@ pub mod gateway;
 pub mod http;
 pub mod issue;
 mod json;
+pub mod manifest;
+pub mod openapi;
 pub mod proxy;
 pub mod refusal;
 pub mod sandbox;

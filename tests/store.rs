@@ -15,6 +15,8 @@ mod audit;
 mod batch;
 #[path = "store/cache.rs"]
 mod cache;
+#[path = "store/catalogue.rs"]
+mod catalogue;
 #[path = "store/constraint.rs"]
 mod constraint;
 #[path = "store/delegation.rs"]

@@ -136,11 +136,10 @@ impl Call {
     }
 
     async fn look_up(&self, agent: &Agent) -> Result<Action, CliError> {
-        let tool = agent.tool(&self.tool).await?;
+        let tool = agent.tool_with(&self.tool, &self.action).await?;
         tool.action(&self.action).cloned().ok_or_else(|| {
-            let known: Vec<_> = tool.actions.iter().map(|action| action.name.as_str()).collect();
             CliError::usage(format!("{} has no action {}", self.tool, self.action))
-                .hint(format!("it has: {}", known.join(" ")))
+                .hint(format!("`tgp tool search --tool {}` lists what it has", self.tool))
         })
     }
 
@@ -259,7 +258,8 @@ mod tests {
     use super::*;
 
     fn action(path: &str) -> Action {
-        Action { name: "read".parse().unwrap(), method: "GET".into(), path: path.into(), resource: None }
+        let told = serde_json::json!({ "name": "read", "method": "GET", "path": path });
+        serde_json::from_value(told).unwrap()
     }
 
     fn pairs(texts: &[&str]) -> Vec<Pair> {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tgp_authority::{CertifyOperator, Operation, OperatorSecret, Roster, RosterDoc, Signed, Statement};
+pub use tgp_client::escape;
 use tgp_client::{ClientIdentity, Leaf, Origin, Transport, Trust, random, unix_now};
 use uuid::Uuid;
 
@@ -79,6 +80,11 @@ impl OperatorClient {
 
     pub async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
         self.send(Method::PUT, path, to_json(body)?).await
+    }
+
+    /// Posts what is no JSON of ours.
+    pub async fn post_octets<T: DeserializeOwned>(&self, path: &str, body: Bytes) -> Result<T, CliError> {
+        self.send(Method::POST, path, body).await
     }
 
     pub async fn about(&self) -> Result<About, CliError> {
@@ -191,15 +197,4 @@ pub fn uuid(value: &Value, name: &str) -> Result<Uuid, CliError> {
 /// Unpadded base64url.
 pub fn base64url(octets: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(octets)
-}
-
-/// One segment of a path or one value of a query, escaped (RFC 3986 §2.3).
-pub fn escape(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-        escaped
-    })
 }

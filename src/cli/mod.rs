@@ -8,17 +8,20 @@
 mod agent;
 mod audit;
 mod call;
+mod catalogue;
 mod client;
 mod context;
 mod credential;
 mod dev;
 mod enrol;
 mod error;
+mod fetch;
 mod grant;
 mod init;
 mod input;
 mod key;
 mod log;
+mod manifest;
 mod migrate;
 mod operator;
 mod output;
@@ -78,7 +81,7 @@ enum Verb {
     Agent(agent::Agent),
     /// Become an agent, with the code that an operator handed over
     Enrol(enrol::Enrol),
-    /// Add tools and hand in their credentials
+    /// Add tools, say what they do, hand in their credentials; search them
     Tool(tool::Tool),
     /// Let an agent take actions at a tool
     Grant(grant::Grant),

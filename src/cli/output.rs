@@ -62,6 +62,11 @@ impl Table {
         Self { rows: vec![header.iter().map(|text| (*text).to_owned()).collect()] }
     }
 
+    /// Rows alone.
+    pub fn headless() -> Self {
+        Self { rows: Vec::new() }
+    }
+
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.map(|cell| clean(&cell)).to_vec());
     }

@@ -121,6 +121,8 @@ pub struct Limits {
     pub header_bytes: usize,
     pub header_fields: usize,
     pub body_bytes: usize,
+    /// Of a body that is passed on as it comes.
+    pub stream_bytes: u64,
     /// For a request's headers, for its whole body, and for a TLS handshake.
     pub header_timeout: Duration,
     pub body_timeout: Duration,

@@ -105,6 +105,7 @@ struct RawLimits {
     header_bytes: usize,
     header_fields: usize,
     body_bytes: usize,
+    stream_bytes: u64,
     header_timeout_s: u64,
     body_timeout_s: u64,
     handshake_timeout_s: u64,
@@ -122,6 +123,7 @@ impl Default for RawLimits {
             header_bytes: 64 * 1024,
             header_fields: 128,
             body_bytes: 1024 * 1024,
+            stream_bytes: 1024 * 1024 * 1024,
             header_timeout_s: 30,
             body_timeout_s: 30,
             handshake_timeout_s: 10,
@@ -227,6 +229,7 @@ impl RawLimits {
             header_fields: size("limits.header_fields", self.header_fields, 16, 1024)?,
             // The vault's frames carry no bodies but an enrolment's; this bounds memory only.
             body_bytes: size("limits.body_bytes", self.body_bytes, 1024, 1 << 30)?,
+            stream_bytes: within("limits.stream_bytes", self.stream_bytes, 1024, 1 << 40)?,
             header_timeout: seconds("limits.header_timeout_s", self.header_timeout_s, 1, 300)?,
             body_timeout: seconds("limits.body_timeout_s", self.body_timeout_s, 1, 3600)?,
             handshake_timeout: seconds("limits.handshake_timeout_s", self.handshake_timeout_s, 1, 60)?,

@@ -15,6 +15,7 @@ use tgp_request::name::Slug;
 use uuid::Uuid;
 
 use super::answer::{admissible, content, finish, json as answer_json, path_and_query, secret_json, to_the_end};
+use super::catalogue::Turns;
 use super::failures::{Caller, FailureLimit};
 use super::listen::{Answer, Connection};
 use super::metrics::Metrics;
@@ -29,9 +30,7 @@ use crate::issue::form::{ACCESS_TOKEN, Asked, Form, GrantType, Way};
 use crate::issue::{self, OauthError, OauthRefusal};
 use crate::proxy::call::{self, Call, known_agent, read_body};
 use crate::refusal::{Advice, Code, Refusal};
-use crate::store::agent::{Agent, Status};
-use crate::store::grant::Grant;
-use crate::store::tool::Action;
+use crate::store::agent::Agent;
 use crate::verify::Denied;
 
 /// Forms, statements and certificate requests are small.
@@ -41,6 +40,7 @@ pub struct AgentRoutes {
     pub gateway: Arc<Gateway>,
     pub failures: FailureLimit,
     pub metrics: Arc<Metrics>,
+    pub turns: Turns,
 }
 
 /// One request, its caller and its number.
@@ -292,46 +292,6 @@ impl AgentRoutes {
         Ok(answer_json(StatusCode::CREATED, &reply))
     }
 
-    /// The tools that this agent holds grants for.
-    async fn catalogue(&self, exchange: Exchange, slug: Option<&str>) -> Result<Response<Body>, Denied> {
-        let gateway = &self.gateway;
-        let agent = self.certified(&exchange).await?;
-        let entry = Entry {
-            agent: Some(agent.id),
-            method: Some(exchange.parts.method.to_string()),
-            tool: slug.map(|slug| slug.chars().take(63).collect()),
-            ..Entry::new(exchange.request_id, Kind::Catalogue, agent.tenant)
-        };
-        let denied = |refusal: Refusal| Denied::row(&entry, refusal);
-        active(&agent).map_err(denied)?;
-        let now = gateway.now();
-        let grants = gateway.store.grants(agent.tenant, Some(agent.id), slug).await.map_err(|e| denied(e.into()))?;
-        let mut tools: Vec<(String, Vec<&Grant>)> = Vec::new();
-        for grant in grants.iter().filter(|grant| !grant.revoked && now < grant.not_after) {
-            match tools.iter_mut().find(|(slug, _)| *slug == grant.tool) {
-                Some((_, own)) => own.push(grant),
-                None => tools.push((grant.tool.clone(), vec![grant])),
-            }
-        }
-        let mut listed = Vec::with_capacity(tools.len());
-        for (slug, grants) in tools {
-            let Some(tool) = gateway.cache.tool(&slug).await.map_err(|e| denied(e.into()))? else { continue };
-            listed.push(entry_of(&tool, &grants));
-        }
-        let reply = match slug {
-            None => json!({ "tools": listed }),
-            Some(slug) => listed.pop().ok_or_else(|| {
-                denied(Refusal::new(
-                    Code::ToolUnknown,
-                    format!("there is no tool {slug:.63} that this agent has a grant for"),
-                ))
-            })?,
-        };
-        let recorded = gateway.admission.admit_agent(agent.id, entry.clone(), None).await;
-        recorded.map_err(crate::verify::denied::not_admitted)?.into_inner();
-        Ok(answer_json(StatusCode::OK, &reply))
-    }
-
     async fn proxy(&self, exchange: Exchange, admissible: Result<(), Refusal>) -> Result<Response<Body>, Denied> {
         let agent = self.certified(&exchange).await?;
         let Exchange { request_id, connection, parts, body } = exchange;
@@ -342,7 +302,7 @@ impl AgentRoutes {
         call::call(&self.gateway, call).await
     }
 
-    async fn certified(&self, exchange: &Exchange) -> Result<Arc<Agent>, Denied> {
+    pub(super) async fn certified(&self, exchange: &Exchange) -> Result<Arc<Agent>, Denied> {
         let agent = exchange.connection.peer.agent(self.gateway.now()).map_err(Denied::counted)?;
         known_agent(&self.gateway, agent).await
     }
@@ -410,31 +370,6 @@ fn nowhere(path: &str) -> Refusal {
         },
     };
     Refusal::new(Code::MethodNotAllowed, format!("use {allow}")).advise(Advice::Allow(allow))
-}
-
-fn active(agent: &Agent) -> Result<(), Refusal> {
-    match agent.status {
-        Status::Active => Ok(()),
-        Status::Retired => Err(Refusal::new(Code::AgentRetired, "the agent is retired")),
-        Status::Frozen | Status::Invited => {
-            Err(Refusal::new(Code::AgentFrozen, "the agent is frozen; ask its operator"))
-        }
-    }
-}
-
-fn entry_of(tool: &crate::store::tool::Tool, grants: &[&Grant]) -> Value {
-    json!({
-        "slug": tool.slug,
-        "resource": tool.resource,
-        "actions": tool.actions.iter().map(Action::to_json).collect::<Vec<_>>(),
-        "grants": grants.iter().map(|grant| json!({
-            "grant": grant.id,
-            "actions": grant.actions,
-            "resources": grant.resources,
-            "not_before": grant.not_before,
-            "not_after": grant.not_after,
-        })).collect::<Vec<_>>(),
-    })
 }
 
 pub(super) fn is_form(parts: &Parts) -> Result<(), Refusal> {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::config::{Limits, Origin};
+use crate::issue::form;
 use crate::proxy::headers;
 use crate::refusal::{Advice, Code, Refusal};
 use crate::verify::Denied;
@@ -67,6 +68,22 @@ pub fn admissible(parts: &Parts, limits: &Limits, origin: &Origin) -> Result<(),
 /// Path and query as received.
 pub fn path_and_query(parts: &Parts) -> &str {
     parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
+}
+
+/// The query's pairs, decoded.
+pub fn query(path_and_query: &str) -> Result<Vec<(String, String)>, Refusal> {
+    let Some((_, query)) = path_and_query.split_once('?') else { return Ok(Vec::new()) };
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let pair = form::decode(name).zip(form::decode(value));
+            // A NUL is no text to the store.
+            pair.filter(|(name, value)| !name.contains('\0') && !value.contains('\0'))
+                .ok_or_else(|| Refusal::new(Code::RequestMalformed, "the query is not form-encoded"))
+        })
+        .collect()
 }
 
 /// A JSON answer that nobody may keep.

@@ -4,6 +4,7 @@ mod activity;
 mod addresses;
 mod agents;
 mod answer;
+mod catalogue;
 pub mod clock;
 mod failures;
 mod head;
@@ -108,6 +109,7 @@ pub async fn serve(
         gateway: Arc::clone(&gateway),
         failures: FailureLimit::new(limits.failures_per_minute),
         metrics: Arc::clone(&metrics),
+        turns: catalogue::Turns::default(),
     });
     let operator_routes = Arc::new(OperatorRoutes {
         gateway: Arc::clone(&gateway),

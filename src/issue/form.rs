@@ -110,7 +110,7 @@ impl Asked {
         if actions.is_empty() {
             return Err(bad("name at least one action"));
         }
-        let actions = distinct(actions).ok_or_else(|| bad("too many actions for one token"))?;
+        let actions = distinct(actions, MAX_ACTIONS).ok_or_else(|| bad("too many actions for one token"))?;
         let resource = match locations.as_deref() {
             None => None,
             Some([location]) => Some(location.clone()),
@@ -119,9 +119,9 @@ impl Asked {
         let resources = match resources {
             None => Vec::new(),
             Some(patterns) if patterns.is_empty() => return Err(bad("name at least one resource, or leave them out")),
-            Some(patterns) => distinct(patterns)
-                .filter(|patterns| patterns.len() <= MAX_PATTERNS)
-                .ok_or_else(|| bad("too many resources for one token"))?,
+            Some(patterns) => {
+                distinct(patterns, MAX_PATTERNS).ok_or_else(|| bad("too many resources for one token"))?
+            }
         };
         Ok(Self { tool: identifier, resource, actions, resources, may_act: None, way: Way::Details })
     }
@@ -140,7 +140,7 @@ fn scopes(text: &str) -> Result<(Slug, Vec<ActionName>), OauthRefusal> {
         actions.push(action);
     }
     let tool = tool.ok_or_else(|| bad("scope is missing"))?;
-    Ok((tool, distinct(actions).ok_or_else(|| bad("too many actions for one token"))?))
+    Ok((tool, distinct(actions, MAX_ACTIONS).ok_or_else(|| bad("too many actions for one token"))?))
 }
 
 fn both_ways() -> OauthRefusal {
@@ -192,15 +192,20 @@ struct Detail {
     resources: Option<Vec<ResourcePattern>>,
 }
 
-/// Each once, in the order asked; none when there are too many.
-fn distinct<T: PartialEq>(named: Vec<T>) -> Option<Vec<T>> {
-    let mut kept: Vec<T> = Vec::with_capacity(named.len().min(MAX_ACTIONS));
+/// Each once, in the order asked; none when there are more than `most`.
+fn distinct<T: PartialEq>(named: Vec<T>, most: usize) -> Option<Vec<T>> {
+    let mut kept: Vec<T> = Vec::with_capacity(named.len().min(most));
     for name in named {
-        if !kept.contains(&name) {
-            kept.push(name);
+        if kept.contains(&name) {
+            continue;
         }
+        // A form holds tens of thousands of names: no more are compared than may be kept.
+        if kept.len() == most {
+            return None;
+        }
+        kept.push(name);
     }
-    (kept.len() <= MAX_ACTIONS).then_some(kept)
+    Some(kept)
 }
 
 impl Form {
@@ -300,6 +305,28 @@ pub fn decode(text: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::issue::OauthError;
+
+    /// Counts how often it is compared.
+    struct Name<'c>(usize, &'c std::cell::Cell<usize>);
+
+    impl PartialEq for Name<'_> {
+        fn eq(&self, other: &Self) -> bool {
+            self.1.set(self.1.get() + 1);
+            self.0 == other.0
+        }
+    }
+
+    #[test]
+    fn no_more_names_are_compared_than_may_be_kept() {
+        let compared = std::cell::Cell::new(0);
+        let names = |range: std::ops::Range<usize>| range.map(|n| Name(n, &compared)).collect::<Vec<_>>();
+        assert_eq!(distinct(names(0..64), 64).map(|kept| kept.len()), Some(64));
+        let again = names(0..64).into_iter().chain(names(0..64)).collect();
+        assert_eq!(distinct(again, 64).map(|kept| kept.len()), Some(64));
+        compared.set(0);
+        assert!(distinct(names(0..10_000), 64).is_none());
+        assert!(compared.get() <= 65 * 64, "{}", compared.get());
+    }
 
     const CLIENT: &str = "0198f2c4-6d1e-7c3a-9b52-3f8e1a2b4c5d";
 

@@ -9,11 +9,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Method, Response};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use sha2::{Digest as _, Sha256};
 use tgp_policy::Permit;
-use tgp_request::signature::{Tag, VerifiedRequest, accept_signature};
+use tgp_request::signature::{Tag, VerifiedHead, VerifiedRequest, accept_signature};
 use tgp_request::target::{EscapedSlash, within};
 use tgp_request::token::VerifiedToken;
 use uuid::Uuid;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 use super::exchange::{self, By, Under};
 use super::genuine::{Caller, Genuine, Received, genuine};
 use super::reply::Reply;
+use super::upload::Arrived;
 use crate::admission::{AdmissionError, Ending, Entry, Kind, Recorded, Spend};
 use crate::gateway::Gateway;
 use crate::refusal::{Advice, Code, Refusal};
@@ -112,11 +114,12 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
     };
     let caller = Caller::Certified { agent };
     let Genuine { head, token, agent } = genuine(gateway, &mut entry, &received, Some(&place), caller).await?;
-    let content = read(gateway, &headers, body).await.map_err(|refusal| Denied::row(&entry, refusal))?;
-    let request = head.body(&content).map_err(|refusal| Denied::row(&entry, refusal))?;
+    let streams = streams(gateway, &agent, &method, &place, &headers, &body).await;
+    let arrived = Arrived::read(head, &headers, body, &gateway.config.limits, streams).await;
+    let arrived = arrived.map_err(|refusal| Denied::row(&entry, refusal))?;
 
     // Tool, audience, action, decision, admission.
-    let evidence = Evidence { request: &request, token: &token, certificate_not_after };
+    let evidence = Evidence::arrived(&arrived, &token, certificate_not_after);
     // Watched from before it is admitted, so that no freeze falls between: what was admitted before the
     // freeze is cut by it. Declared before the ending, so that it outlives it.
     let tokens: Vec<Uuid> = token.derived_from().iter().copied().chain([token.claims().jti]).collect();
@@ -126,21 +129,21 @@ pub async fn call(gateway: &Gateway, call: Call) -> Result<Response<Body>, Denie
         admit(gateway, &Proxy, &evidence, agent, &place, entry).await?;
     let exchange = async {
         let by = By { agent: &agent, principals: &principals, under: &under };
-        let credential = exchange::draw(gateway, permit, by, &tool, &request, &headers).await?;
+        let credential = exchange::draw(gateway, permit, by, &tool, arrived.head(), &headers).await?;
         let to = exchange::Target { method: &method, rest: place.rest, query: place.query };
-        exchange::send(gateway, credential, &tool, to, &headers, content).await
+        exchange::send(gateway, credential, &tool, to, &headers, arrived).await
     };
     // A freeze ends the wait for a reply as it ends a reply.
     let replied = tokio::select! {
         replied = exchange => replied,
         code = watched.cut() => Err(Refusal::new(code, "the call was stopped while the tool was working")),
     };
-    let (head, body) = match replied {
-        Ok(reply) => reply.into_parts(),
+    let ((head, body), upload) = match replied {
+        Ok((reply, upload)) => (reply.into_parts(), upload),
         Err(refusal) => return Err(Denied::outcome(ending.failed(refusal.code.as_str()), refusal)),
     };
     let idle_timeout = gateway.config.upstream.idle_timeout;
-    let body = Reply::new(body, head.status.as_u16(), ending, idle_timeout, watched);
+    let body = Reply::new(body, head.status.as_u16(), ending, idle_timeout, watched, upload);
     Ok(Response::from_parts(head, Body::new(body)))
 }
 
@@ -226,9 +229,22 @@ async fn find_tool(gateway: &Gateway, slug: &str, tenant: Uuid) -> Result<Arc<Re
     }
 }
 
-async fn read(gateway: &Gateway, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Refusal> {
-    let limits = &gateway.config.limits;
-    read_body(headers, body, limits.body_bytes, limits.body_timeout).await
+/// Whether a content may be longer than what is read whole: the tool's manifest says it of the action. What is short enough
+/// is read whole all the same, and judged before anything is decided.
+async fn streams(
+    gateway: &Gateway,
+    agent: &Agent,
+    method: &Method,
+    place: &Place<'_>,
+    headers: &HeaderMap,
+    body: &Incoming,
+) -> bool {
+    let short = body.size_hint().upper().is_some_and(|length| length <= gateway.config.limits.body_bytes as u64);
+    if short || !has_content(headers, body) {
+        return false;
+    }
+    let tool = find_tool(gateway, place.slug, agent.tenant).await;
+    tool.is_ok_and(|tool| tool.manifest.streams(method.as_str(), place.path()))
 }
 
 /// The whole content, within bounds of size and time.
@@ -305,12 +321,22 @@ pub(crate) struct Admitted<R> {
 
 /// What was verified, and until when it holds.
 pub(crate) struct Evidence<'a> {
-    pub(crate) request: &'a VerifiedRequest,
-    pub(crate) token: &'a VerifiedToken,
-    pub(crate) certificate_not_after: i64,
+    request: &'a VerifiedHead,
+    token: &'a VerifiedToken,
+    certificate_not_after: i64,
 }
 
-impl Evidence<'_> {
+impl<'a> Evidence<'a> {
+    /// Of a request that was verified content and all.
+    pub(crate) fn whole(request: &'a VerifiedRequest, token: &'a VerifiedToken, certificate_not_after: i64) -> Self {
+        Self { request: request.head(), token, certificate_not_after }
+    }
+
+    /// Of one whose content may be judged while it passes, the proxy seeing to it: no other door may.
+    fn arrived(arrived: &'a Arrived, token: &'a VerifiedToken, certificate_not_after: i64) -> Self {
+        Self { request: arrived.head(), token, certificate_not_after }
+    }
+
     /// Everything was in time when the request began; its body may have taken half a minute since.
     fn check_time(&self, now: i64) -> Result<(), Refusal> {
         let Self { request, token, certificate_not_after } = self;
@@ -366,7 +392,7 @@ pub(crate) async fn admit<D: Door>(
 /// Audience, action, decision.
 async fn permit(
     gateway: &Gateway,
-    request: &VerifiedRequest,
+    request: &VerifiedHead,
     token: &VerifiedToken,
     (agent, principals): (&Agent, &[Arc<Agent>]),
     tool: &ReadyTool,

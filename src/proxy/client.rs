@@ -12,9 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response, Uri};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -25,6 +23,7 @@ use tokio::net::TcpStream;
 
 use super::client_certificate::{CertifiedPools, ClientCertificate, Lent, Owner};
 use super::guard::{Guard, GuardError, Reach};
+use super::upload::{Content, Progress};
 use super::upstream::Upstream;
 use crate::config;
 
@@ -52,7 +51,7 @@ enum ConnectError {
     Timeout,
 }
 
-pub(super) type Pool = Client<HttpsConnector<Connector>, Full<Bytes>>;
+pub(super) type Pool = Client<HttpsConnector<Connector>, Content>;
 
 /// All pools.
 pub struct Upstreams {
@@ -62,6 +61,7 @@ pub struct Upstreams {
     certified: CertifiedPools,
     making: Making,
     reply_timeout: Duration,
+    idle_timeout: Duration,
 }
 
 /// What a pool is made of.
@@ -82,7 +82,8 @@ impl Upstreams {
             making.pool(tls, &guard, reach)
         };
         let (public, private) = (pool(Reach::Public), pool(Reach::Private));
-        Ok(Self { guard, public, private, certified: CertifiedPools::default(), making, reply_timeout })
+        let (certified, idle_timeout) = (CertifiedPools::default(), config.idle_timeout);
+        Ok(Self { guard, public, private, certified, making, reply_timeout, idle_timeout })
     }
 
     /// Tells an operator early what each connection will be told again. A name that does not resolve
@@ -94,25 +95,31 @@ impl Upstreams {
         }
     }
 
-    /// Sends one request and waits for the head of the reply.
-    pub async fn send(&self, request: Request<Full<Bytes>>, reach: Reach) -> Result<Response<Incoming>, UpstreamError> {
+    /// Sends one request and waits for the head of the reply; `upload` is how its content comes along, where that is long.
+    pub async fn send(
+        &self,
+        request: Request<Content>,
+        reach: Reach,
+        upload: Option<&mut Progress>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
         let pool = match reach {
             Reach::Public => &self.public,
             Reach::Private => &self.private,
         };
-        self.sent(pool, request).await
+        self.sent(pool, request, upload).await
     }
 
     /// The same over a connection that shows a certificate and carries no other credential's calls.
     pub async fn send_certified(
         &self,
-        request: Request<Full<Bytes>>,
+        request: Request<Content>,
         certificate: ClientCertificate,
         owner: &Owner,
+        upload: Option<&mut Progress>,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let pool = self.certified.of(owner, |lent| self.certified_pool(lent, owner.reach));
         let _loan = pool.lend(certificate);
-        self.sent(&pool.pool, request).await
+        self.sent(&pool.pool, request, upload).await
     }
 
     pub(super) fn certified_pool(&self, lent: Arc<Lent>, reach: Reach) -> Pool {
@@ -122,11 +129,25 @@ impl Upstreams {
         self.making.pool(tls, &self.guard, reach)
     }
 
-    async fn sent(&self, pool: &Pool, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, UpstreamError> {
-        match tokio::time::timeout(self.reply_timeout, pool.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(classify(&error)),
-            Err(_) => Err(UpstreamError::Timeout),
+    async fn sent(
+        &self,
+        pool: &Pool,
+        request: Request<Content>,
+        upload: Option<&mut Progress>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        // The reply is waited for from the end of the content on.
+        let patience = async {
+            let sent = match upload {
+                Some(upload) => upload.ended(self.idle_timeout).await,
+                None => true,
+            };
+            if sent {
+                tokio::time::sleep(self.reply_timeout).await;
+            }
+        };
+        tokio::select! {
+            replied = pool.request(request) => replied.map_err(|error| classify(&error)),
+            () = patience => Err(UpstreamError::Timeout),
         }
     }
 }
@@ -257,7 +278,8 @@ impl tower::Service<Uri> for Connector {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use http_body_util::BodyExt as _;
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Full};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -272,8 +294,8 @@ pub(super) mod tests {
         }
     }
 
-    fn get(uri: &str) -> Request<Full<Bytes>> {
-        Request::get(uri).body(Full::default()).expect("a request")
+    fn get(uri: &str) -> Request<Content> {
+        Request::get(uri).body(Bytes::new().into()).expect("a request")
     }
 
     /// A server that gives every connection the same reply, however often it is asked.
@@ -298,9 +320,9 @@ pub(super) mod tests {
         let address = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
         let upstreams = Upstreams::new(&config(), Guard::new(vec![])).expect("pools");
         let uri = format!("http://{address}/");
-        let reply = upstreams.send(get(&uri), Reach::Private).await.expect("allowed");
+        let reply = upstreams.send(get(&uri), Reach::Private, None).await.expect("allowed");
         assert_eq!(reply.into_body().collect().await.expect("body").to_bytes(), "ok");
-        let refused = upstreams.send(get(&uri), Reach::Public).await;
+        let refused = upstreams.send(get(&uri), Reach::Public, None).await;
         assert!(matches!(refused, Err(UpstreamError::Guard(_))), "{refused:?}");
     }
 
@@ -334,7 +356,7 @@ pub(super) mod tests {
         let address =
             server("HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n").await;
         let upstreams = Upstreams::new(&config(), Guard::new(vec![])).expect("pools");
-        let reply = upstreams.send(get(&format!("http://{address}/")), Reach::Private).await.expect("302");
+        let reply = upstreams.send(get(&format!("http://{address}/")), Reach::Private, None).await.expect("302");
         assert_eq!(reply.status(), 302);
         assert_eq!(reply.headers()["location"], "http://169.254.169.254/");
     }
@@ -343,16 +365,16 @@ pub(super) mod tests {
     async fn silence_is_a_timeout_and_garbage_is_broken_and_nobody_is_refused() {
         let upstreams = Upstreams::new(&config(), Guard::new(vec![])).expect("pools");
         let silent = server("").await;
-        let result = upstreams.send(get(&format!("http://{silent}/")), Reach::Private).await;
+        let result = upstreams.send(get(&format!("http://{silent}/")), Reach::Private, None).await;
         assert!(matches!(result, Err(UpstreamError::Timeout)), "{result:?}");
         let garbage = server("not http at all\r\n\r\n").await;
-        let result = upstreams.send(get(&format!("http://{garbage}/")), Reach::Private).await;
+        let result = upstreams.send(get(&format!("http://{garbage}/")), Reach::Private, None).await;
         assert!(matches!(result, Err(UpstreamError::Broken(_))), "{result:?}");
         let nobody = {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
             listener.local_addr().expect("its address")
         };
-        let result = upstreams.send(get(&format!("http://{nobody}/")), Reach::Private).await;
+        let result = upstreams.send(get(&format!("http://{nobody}/")), Reach::Private, None).await;
         assert!(matches!(result, Err(UpstreamError::Connect(_))), "{result:?}");
     }
 
@@ -401,7 +423,7 @@ pub(super) mod tests {
         let upstreams = Upstreams::new(&config, Guard::new(vec![])).expect("pools");
         for _ in 0..3 {
             let uri = format!("https://localhost:{port}/messages");
-            let reply = upstreams.send(get(&uri), Reach::Private).await.expect("an answer");
+            let reply = upstreams.send(get(&uri), Reach::Private, None).await.expect("an answer");
             let seen = reply.into_body().collect().await.expect("a body").to_bytes();
             assert_eq!(seen, "HTTP/2.0 /messages");
         }
@@ -412,7 +434,7 @@ pub(super) mod tests {
     async fn an_upstream_whose_certificate_nobody_vouches_for_is_not_spoken_to() {
         let (port, _) = tls_server().await;
         let upstreams = Upstreams::new(&config(), Guard::new(vec![])).expect("pools");
-        let result = upstreams.send(get(&format!("https://localhost:{port}/")), Reach::Private).await;
+        let result = upstreams.send(get(&format!("https://localhost:{port}/")), Reach::Private, None).await;
         assert!(matches!(result, Err(UpstreamError::Connect(_))), "{result:?}");
     }
 }

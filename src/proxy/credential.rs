@@ -4,7 +4,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use tgp_authority::Placement;
@@ -16,6 +15,7 @@ use super::client_certificate::ClientCertificate;
 use super::needles::Needles;
 use super::oauth2::Serial;
 use super::sigv4::{self, AccessKey};
+use super::upload::Content;
 use super::upstream::Upstream;
 use super::{headers, query};
 use crate::admission::Recorded;
@@ -90,7 +90,7 @@ impl Credential {
     }
 
     /// Puts it into a request that is whole but for it, if `upstream` is where it may go.
-    pub fn place(self, upstream: &Upstream, parts: &mut Parts, content: &Bytes, now: i64) -> Result<Placed, Refusal> {
+    pub fn place(self, upstream: &Upstream, parts: &mut Parts, content: &Content, now: i64) -> Result<Placed, Refusal> {
         if !self.origins.iter().any(|origin| origin == upstream.origin()) {
             return Err(Refusal::new(
                 Code::UpstreamRefused,
@@ -129,7 +129,11 @@ impl Credential {
             }
             Placement::AwsSigV4 { region, service } => {
                 let key = AccessKey::parse(text()?).ok_or_else(|| unfit("an AWS access key"))?;
-                sigv4::sign_request(&key, (region, service), parts, content, now)?;
+                let sha256 = content.sha256().ok_or_else(|| {
+                    let detail = "this tool takes a long body only with sha-256 in its content-digest, and only once";
+                    Refusal::new(Code::DigestMismatch, detail)
+                })?;
+                sigv4::sign_request(&key, (region, service), parts, &sha256, now)?;
                 let session_token = key.session_token.unwrap_or_default();
                 Needles::of_each(&[key.secret.as_bytes(), session_token.as_bytes()])
             }
@@ -183,6 +187,7 @@ fn unfit(what: &str) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use http::Request;
 
     use super::*;
@@ -201,7 +206,8 @@ mod tests {
         let (mut parts, ()) =
             Request::get("http://api.example:8080/base?a=1&key=mine").body(()).expect("a request").into_parts();
         let upstream = Upstream::parse("http://api.example:8080/base").expect("an address");
-        let placed = credential(placement, secret).place(&upstream, &mut parts, &Bytes::new(), 1_440_938_160);
+        let placed =
+            credential(placement, secret).place(&upstream, &mut parts, &Content::from(Bytes::new()), 1_440_938_160);
         (parts, placed.expect("placed"))
     }
 
@@ -252,7 +258,8 @@ mod tests {
         for elsewhere in ["http://api.example", "https://api.example:8080", "http://evil.example:8080"] {
             let (mut parts, ()) = Request::get("http://x.example/").body(()).expect("a request").into_parts();
             let upstream = Upstream::parse(elsewhere).expect("an address");
-            let refused = credential(Placement::Bearer, "s3cret").place(&upstream, &mut parts, &Bytes::new(), 0);
+            let refused =
+                credential(Placement::Bearer, "s3cret").place(&upstream, &mut parts, &Content::from(Bytes::new()), 0);
             assert_eq!(refused.err().expect(elsewhere).code, Code::UpstreamRefused);
             assert!(parts.headers.is_empty());
         }
@@ -271,7 +278,7 @@ mod tests {
         let upstream = Upstream::parse("http://api.example:8080").expect("an address");
         let drawn = credential(Placement::OAuth2(oauth2), "client-secret");
         assert!(drawn.field().is_err());
-        assert!(drawn.place(&upstream, &mut parts, &Bytes::new(), 0).is_err());
+        assert!(drawn.place(&upstream, &mut parts, &Content::from(Bytes::new()), 0).is_err());
         assert!(parts.headers.is_empty());
     }
 }

@@ -3,14 +3,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
-use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use tgp_policy::Permit;
 use tgp_request::name::Slug;
-use tgp_request::signature::VerifiedRequest;
+use tgp_request::signature::VerifiedHead;
 use tgp_vault_client::wire::{Draw, RequestEnvelope};
 
 use super::client::UpstreamError;
@@ -18,6 +16,7 @@ use super::client_certificate::Owner;
 use super::credential::{Claim, Credential, Placed};
 use super::mask::{self, Masked};
 use super::needles::Needles;
+use super::upload::{Arrived, Content, Progress};
 use super::{headers, oauth2};
 use crate::admission::Recorded;
 use crate::gateway::Gateway;
@@ -42,25 +41,33 @@ pub async fn send(
     tool: &ReadyTool,
     target: Target<'_>,
     received: &HeaderMap,
-    content: Bytes,
-) -> Result<Response<Masked<Incoming>>, Refusal> {
+    arrived: Arrived,
+) -> Result<Replied, Refusal> {
+    let (content, mut upload) = arrived.into_content();
     let (request, placed) = forward(credential, tool, target, received, content, gateway.now())?;
     let Placed { needles, certificate, serial } = placed;
     let sent = match certificate {
-        None => gateway.upstreams.send(request, tool.reach).await,
+        None => gateway.upstreams.send(request, tool.reach, upload.as_mut()).await,
         Some(certificate) => {
             let owner = Owner { holder, reach: tool.reach };
-            gateway.upstreams.send_certified(request, certificate, &owner).await
+            gateway.upstreams.send_certified(request, certificate, &owner, upload.as_mut()).await
         }
     };
-    let replied = sent.map_err(|error| unreachable_upstream(&error))?;
+    let replied = sent.map_err(|error| {
+        // An upstream that was cut because the content is not what was signed did nothing wrong.
+        let cut = upload.as_ref().and_then(Progress::failure);
+        cut.unwrap_or_else(|| unreachable_upstream(&error))
+    })?;
     if replied.status() == StatusCode::UNAUTHORIZED
         && let Some(serial) = serial
     {
         gateway.access_tokens.refused(gateway, serial).await;
     }
-    reply(replied, needles)
+    Ok((reply(replied, needles)?, upload))
 }
+
+/// The reply, and what becomes of a content that may still be on its way.
+pub type Replied = (Response<Masked<Incoming>>, Option<Progress>);
 
 /// The reply as the agent may have it.
 fn reply(reply: Response<Incoming>, needles: Option<Needles>) -> Result<Response<Masked<Incoming>>, Refusal> {
@@ -115,7 +122,7 @@ pub async fn draw(
     permit: Recorded<Permit>,
     by: By<'_>,
     tool: &ReadyTool,
-    request: &VerifiedRequest,
+    request: &VerifiedHead,
     headers: &HeaderMap,
 ) -> Result<(Credential, Holder), Refusal> {
     let By { agent, principals, under } = by;
@@ -176,11 +183,12 @@ fn forward(
     tool: &ReadyTool,
     target: Target<'_>,
     received: &HeaderMap,
-    content: Bytes,
+    content: Content,
     now: i64,
-) -> Result<(Request<Full<Bytes>>, Placed), Refusal> {
+) -> Result<(Request<Content>, Placed), Refusal> {
     let uri = tool.upstream.uri(target.rest, target.query).map_err(|error| Refusal::internal(&error))?;
-    let mut fields = headers::upstream(received, credential.field()?.as_ref(), credential.may_be_reflected());
+    let (injected, searched) = (credential.field()?, credential.may_be_reflected());
+    let mut fields = headers::upstream(received, &tool.headers, injected.as_ref(), searched);
     // RFC 9110 §7.6.3: an HTTP-to-HTTP gateway names itself to the upstream.
     fields.insert(HeaderName::from_static("via"), HeaderValue::from_static("1.1 tgp"));
     let (mut parts, ()) = Request::new(()).into_parts();
@@ -189,7 +197,7 @@ fn forward(
     parts.version = Version::HTTP_11;
     parts.headers = fields;
     let placed = credential.place(&tool.upstream, &mut parts, &content, now)?;
-    Ok((Request::from_parts(parts, Full::new(content)), placed))
+    Ok((Request::from_parts(parts, content), placed))
 }
 
 fn unreachable_upstream(error: &UpstreamError) -> Refusal {

@@ -52,6 +52,32 @@ const HOP_BY_HOP: &[&str] = &[
     "http2-settings",
 ];
 
+/// What no manifest can let through: the agent's proof and session, what says who asks or from where, what a server takes for
+/// another method or target than the one that was judged, and what the next hop's framing rests on.
+const NEVER_UP: &[&str] = &[
+    "accept-signature",
+    "authorization",
+    "content-digest",
+    "content-length",
+    "cookie",
+    "cookie2",
+    "expect",
+    "forwarded",
+    "host",
+    "max-forwards",
+    "origin",
+    "repr-digest",
+    "signature",
+    "signature-input",
+    "via",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-real-ip",
+];
+const NEVER_UP_BEGINNINGS: &[&str] =
+    &["proxy-", "sec-", "tgp-", "x-envoy-", "x-forwarded", "x-original-", "x-rewrite-", "x-client-"];
+
 /// Asks for parts or codings of a reply, in which a reflected credential could not be found.
 const NOT_UP_WITH_CREDENTIAL: &[&str] = &["accept-encoding", "if-range", "range"];
 
@@ -72,15 +98,33 @@ const NOT_DOWN: &[&str] = &[
     "accept-signature",
 ];
 
-/// The fields of the agent's request that go to the tool. `injected` is the field that will carry
-/// the credential: the agent's own copy never passes, whatever the list says. `searched` says whether
-/// the reply will be searched for it.
-pub fn upstream(received: &HeaderMap, injected: Option<&HeaderName>, searched: bool) -> HeaderMap {
+/// Whether a field goes through, whatever the manifest names.
+pub fn always_goes_up(name: &str) -> bool {
+    UP.binary_search(&name).is_ok()
+}
+
+/// Whether a manifest may name this field as one that goes through.
+pub fn may_be_named(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    !NEVER_UP.contains(&name)
+        && !HOP_BY_HOP.contains(&name)
+        && !NEVER_UP_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+}
+
+/// The fields of the agent's request that go to the tool, those that its manifest names among them. `injected` is the field
+/// that will carry the credential: the agent's own copy never passes, whatever the lists say. `searched` says whether the
+/// reply will be searched for it.
+pub fn upstream(
+    received: &HeaderMap,
+    manifest: &[HeaderName],
+    injected: Option<&HeaderName>,
+    searched: bool,
+) -> HeaderMap {
     let named = named_by_connection(received);
     let mut out = HeaderMap::with_capacity(received.len());
     for (name, value) in received {
-        let allowed = UP.binary_search(&name.as_str()).is_ok() && Some(name) != injected && !named.contains(name);
-        if allowed {
+        let listed = always_goes_up(name.as_str()) || manifest.contains(name) && may_be_named(name);
+        if listed && Some(name) != injected && !named.contains(name) {
             out.append(name.clone(), value.clone());
         }
     }
@@ -184,7 +228,7 @@ mod tests {
             ("upgrade", "websocket"),
             ("content-digest", "sha-256=:AA==:"),
         ]);
-        let out = upstream(&received, None, false);
+        let out = upstream(&received, &[], None, false);
         let mut names: Vec<_> = out.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["accept", "content-digest", "content-type", "traceparent"]);
@@ -194,7 +238,7 @@ mod tests {
     fn the_agents_copy_of_the_injected_header_is_dropped() {
         let received = map(&[("x-request-id", "agent"), ("accept", "*/*")]);
         let injected = HeaderName::from_static("x-request-id");
-        let mut out = upstream(&received, Some(&injected), true);
+        let mut out = upstream(&received, &[], Some(&injected), true);
         assert!(!out.contains_key(&injected));
         inject(&mut out, injected.clone(), HeaderValue::from_static("secret"));
         assert_eq!(out.get_all(&injected).iter().count(), 1);
@@ -202,18 +246,35 @@ mod tests {
     }
 
     #[test]
+    fn what_the_manifest_names_passes_and_never_what_judges_or_proves() {
+        let named = |name: &'static str| HeaderName::from_static(name);
+        let manifest = [named("x-api-version"), named("authorization"), named("x-http-method-override")];
+        let received = map(&[
+            ("x-api-version", "2"),
+            ("x-other", "1"),
+            ("authorization", "Bearer agent-token"),
+            ("x-http-method-override", "DELETE"),
+        ]);
+        assert_eq!(upstream(&received, &manifest, None, false), map(&[("x-api-version", "2")]));
+        assert!(upstream(&received, &manifest, Some(&manifest[0]), true).get("x-api-version").is_none());
+        for never in HOP_BY_HOP.iter().chain(NEVER_UP).chain(&["x-forwarded-for", "x-original-url", "sec-fetch-site"]) {
+            assert!(!may_be_named(&named(never)), "{never}");
+        }
+    }
+
+    #[test]
     fn with_a_credential_the_tool_is_asked_for_the_whole_in_plain() {
         let received =
             map(&[("accept-encoding", "gzip"), ("range", "bytes=0-5"), ("if-range", "\"1\""), ("accept", "*/*")]);
-        let out = upstream(&received, None, true);
+        let out = upstream(&received, &[], None, true);
         assert_eq!(out, map(&[("accept", "*/*"), ("accept-encoding", "identity")]));
-        assert_eq!(upstream(&received, None, false), received);
+        assert_eq!(upstream(&received, &[], None, false), received);
     }
 
     #[test]
     fn what_connection_names_is_dropped_both_ways() {
         let received = map(&[("connection", "close, Accept"), ("accept", "x"), ("range", "bytes=0-1")]);
-        assert!(!upstream(&received, None, false).contains_key("accept"));
+        assert!(!upstream(&received, &[], None, false).contains_key("accept"));
         assert!(!downstream(received).contains_key("accept"));
     }
 

@@ -15,6 +15,7 @@ pub mod query;
 pub mod reply;
 pub mod sigv4;
 pub mod streams;
+pub mod upload;
 pub mod upstream;
 
 pub use credential::Credential;

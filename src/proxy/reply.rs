@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::mask::Masked;
 use super::streams::Watched;
+use super::upload::Progress;
 use crate::admission::Ending;
 use crate::refusal::Code;
 
@@ -35,6 +36,8 @@ pub struct Reply<B> {
     idle: Pin<Box<Sleep>>,
     idle_timeout: Duration,
     watched: Watched,
+    /// The request's own content, which may still be on its way.
+    upload: Option<Progress>,
     cut: bool,
     /// Why it will be cut when it is next asked for.
     failing: Option<Cut>,
@@ -44,7 +47,14 @@ impl<B> Reply<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    pub fn new(inner: Masked<B>, status: u16, mut ending: Ending, idle_timeout: Duration, watched: Watched) -> Self {
+    pub fn new(
+        inner: Masked<B>,
+        status: u16,
+        mut ending: Ending,
+        idle_timeout: Duration,
+        watched: Watched,
+        upload: Option<Progress>,
+    ) -> Self {
         ending.begun(status);
         ending.masked(inner.masked());
         // Nobody polls a body that has ended before it began.
@@ -57,6 +67,7 @@ where
             idle: Box::pin(tokio::time::sleep(idle_timeout)),
             idle_timeout,
             watched,
+            upload,
             cut: false,
             failing: None,
         }
@@ -105,7 +116,11 @@ where
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => this.cut(Code::UpstreamBroken, Cut::Broken(error.into()), cx),
+            Poll::Ready(Some(Err(error))) => {
+                let refused = this.upload.as_ref().and_then(Progress::failure);
+                let code = refused.map_or(Code::UpstreamBroken, |refusal| refusal.code);
+                this.cut(code, Cut::Broken(error.into()), cx)
+            }
             Poll::Ready(None) => {
                 this.ending.end(None);
                 Poll::Ready(None)

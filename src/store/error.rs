@@ -39,6 +39,8 @@ pub enum Conflict {
     CertificateExists,
     #[error("a tool with this slug exists")]
     SlugTaken,
+    #[error("the tool was changed meanwhile; look at it again")]
+    ToolChanged,
     #[error("the tool has an action of this name")]
     ActionTaken,
     #[error("the tool has an action for this method and path")]

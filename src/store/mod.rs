@@ -14,6 +14,7 @@ pub(crate) mod admission;
 pub mod agent;
 pub mod audit;
 pub mod cache;
+pub mod catalogue;
 pub mod certificate;
 pub mod dek;
 pub mod grant;

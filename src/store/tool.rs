@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 use super::agent::found;
 use super::sealed::{signed, unsigned};
-use super::{Change, Sealed, Store, StoreError};
+use super::{Change, Conflict, Sealed, Store, StoreError};
+
+/// In one statement: thousands, whose texts are all taken apart for the search, would meet the timeout that is for locks.
+const ACTIONS_AT_ONCE: usize = 200;
 
 #[derive(Clone, Debug)]
 pub struct NewTool {
@@ -19,9 +22,20 @@ pub struct NewTool {
     pub allow_private: bool,
     /// The public part of the manifest.
     pub manifest: Value,
-    pub actions: Vec<Action>,
+    pub actions: Vec<NewAction>,
 }
 
+/// An action, and what is told of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewAction {
+    pub action: Action,
+    pub title: String,
+    pub description: String,
+    /// Parameters and bodies that it takes, as JSON Schema.
+    pub request: Option<Value>,
+}
+
+/// What a request is judged by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
     pub name: String,
@@ -37,10 +51,13 @@ pub struct Action {
 impl Action {
     /// As the manifest shows it.
     pub fn to_json(&self) -> Value {
-        let Self { name, method, template, stream: _, resource } = self;
+        let Self { name, method, template, stream, resource } = self;
         let mut shown = json!({ "name": name, "method": method, "path": template });
         if let Some(resource) = resource {
             shown["resource"] = json!(resource);
+        }
+        if *stream {
+            shown["stream"] = json!(true);
         }
         shown
     }
@@ -114,6 +131,12 @@ impl Tool {
     }
 }
 
+impl From<Action> for NewAction {
+    fn from(action: Action) -> Self {
+        Self { action, title: String::new(), description: String::new(), request: None }
+    }
+}
+
 impl Store {
     pub async fn tool(&self, tenant: Uuid, slug: &str) -> Result<Option<Tool>, StoreError> {
         Ok(self.tools_where(tenant, Some(slug)).await?.pop())
@@ -153,6 +176,36 @@ impl Store {
     }
 }
 
+impl Store {
+    /// A tool's actions with all that is told of them, by name.
+    pub async fn described_actions(&self, tenant: Uuid, slug: &str) -> Result<Vec<NewAction>, StoreError> {
+        let mut tx = self.scope(tenant).await?;
+        let rows = sqlx::query!(
+            "select name, method, template, resource, stream, title, description, request from tool_action
+             where tenant = $1 and tool = $2 order by name",
+            tenant,
+            slug
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| NewAction {
+                action: Action {
+                    name: row.name,
+                    method: row.method,
+                    template: row.template,
+                    resource: row.resource,
+                    stream: row.stream,
+                },
+                title: row.title,
+                description: row.description,
+                request: row.request,
+            })
+            .collect())
+    }
+}
+
 /// By tool, and by name within it.
 async fn actions(
     tx: &mut Transaction<'static, Postgres>,
@@ -160,7 +213,7 @@ async fn actions(
     slug: Option<&str>,
 ) -> Result<HashMap<String, Vec<Action>>, StoreError> {
     let rows = sqlx::query!(
-        "select tool, name, method, template, stream, resource from tool_action
+        "select tool, name, method, template, resource, stream from tool_action
          where tenant = $1 and ($2::text is null or tool = $2) order by tool, name",
         tenant,
         slug
@@ -173,8 +226,8 @@ async fn actions(
             name: row.name,
             method: row.method,
             template: row.template,
-            stream: row.stream,
             resource: row.resource,
+            stream: row.stream,
         });
     }
     Ok(actions)
@@ -226,28 +279,51 @@ impl Change {
         self.insert_actions(&tool.slug, &tool.actions).await
     }
 
-    /// Puts these actions in the place of those that the tool has.
-    pub async fn replace_actions(&mut self, slug: &str, actions: &[Action]) -> Result<(), StoreError> {
+    /// Puts this manifest in the place of the one that the tool has, which must still be of version `expected`.
+    pub async fn replace_manifest(
+        &mut self,
+        slug: &str,
+        expected: i64,
+        manifest: &Value,
+        actions: &[NewAction],
+    ) -> Result<(), StoreError> {
+        let done =
+            sqlx::query!("update tool set manifest = $3 where slug = $1 and version = $2", slug, expected, manifest)
+                .execute(&mut *self.tx)
+                .await?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::Conflict(Conflict::ToolChanged));
+        }
         sqlx::query!("delete from tool_action where tool = $1", slug).execute(&mut *self.tx).await?;
         self.insert_actions(slug, actions).await
     }
 
-    async fn insert_actions(&mut self, slug: &str, actions: &[Action]) -> Result<(), StoreError> {
-        let names: Vec<String> = actions.iter().map(|action| action.name.clone()).collect();
-        let methods: Vec<String> = actions.iter().map(|action| action.method.clone()).collect();
-        let templates: Vec<String> = actions.iter().map(|action| action.template.clone()).collect();
-        let streams: Vec<bool> = actions.iter().map(|action| action.stream).collect();
-        let resources: Vec<Option<String>> = actions.iter().map(|action| action.resource.clone()).collect();
+    async fn insert_actions(&mut self, slug: &str, actions: &[NewAction]) -> Result<(), StoreError> {
+        for some in actions.chunks(ACTIONS_AT_ONCE) {
+            self.insert_some_actions(slug, some).await?;
+        }
+        Ok(())
+    }
+
+    async fn insert_some_actions(&mut self, slug: &str, actions: &[NewAction]) -> Result<(), StoreError> {
+        let text = |of: fn(&NewAction) -> &str| actions.iter().map(|new| of(new).to_owned()).collect::<Vec<_>>();
+        let resources: Vec<Option<String>> = actions.iter().map(|new| new.action.resource.clone()).collect();
+        let streams: Vec<bool> = actions.iter().map(|new| new.action.stream).collect();
+        let requests: Vec<Option<Value>> = actions.iter().map(|new| new.request.clone()).collect();
         sqlx::query!(
-            "insert into tool_action (tenant, tool, name, method, template, stream, resource)
-             select $1, $2, * from unnest($3::text[], $4::text[], $5::text[], $6::bool[], $7::text[])",
+            "insert into tool_action (tenant, tool, name, method, template, resource, stream, title, description, request)
+             select $1, $2, * from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::text[], $9::text[],
+                                          $10::jsonb[])",
             self.tenant,
             slug,
-            &names,
-            &methods,
-            &templates,
+            &text(|new| &new.action.name),
+            &text(|new| &new.action.method),
+            &text(|new| &new.action.template),
+            &resources as &[Option<String>],
             &streams,
-            &resources as &[Option<String>]
+            &text(|new| &new.title),
+            &text(|new| &new.description),
+            &requests as &[Option<Value>]
         )
         .execute(&mut *self.tx)
         .await?;

@@ -106,7 +106,7 @@ pub async fn relay(gateway: &Gateway, relayed: Relayed<'_>) -> Result<Allowed, D
     };
     let request = with_content(head, &content).map_err(|refusal| Denied::row(&entry, refusal))?;
     let certificate_not_after = certified.map_or(i64::MAX, |(_, end)| end);
-    let evidence = Evidence { request: &request, token: &token, certificate_not_after };
+    let evidence = Evidence::whole(&request, &token, certificate_not_after);
     let Admitted { recorded: permit, agent, .. } = admit(gateway, &AtTheTool, &evidence, agent, &place, entry).await?;
     let action = permit.as_ref().actions().first().cloned();
     let action = action.ok_or_else(|| Denied::settled(Refusal::internal(&"a permit without an action")))?;

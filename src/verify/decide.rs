@@ -209,6 +209,7 @@ mod tests {
                 created: 0,
             }),
             manifest: Manifest::parse(&[]).expect("empty"),
+            headers: Vec::new(),
             upstream: Upstream::parse("https://mail.example").expect("an address"),
             reach: Reach::Public,
         }

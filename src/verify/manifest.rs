@@ -25,6 +25,7 @@ struct Route {
     template: PathTemplate,
     action: ActionName,
     resource: Option<ResourceTemplate>,
+    stream: bool,
 }
 
 /// What a request is.
@@ -68,10 +69,20 @@ impl Manifest {
         self.find(method, path).is_some_and(|(route, _)| route.template.takes_escaped_slash())
     }
 
+    /// Whether bodies of that action too long to be read whole are passed on as they come.
+    pub fn streams(&self, method: &str, path: &str) -> bool {
+        self.find(method, path).is_some_and(|(route, _)| route.stream)
+    }
+
     fn find<'m, 'p>(&'m self, method: &str, path: &'p str) -> Option<(&'m Route, Vec<(&'m str, &'p str)>)> {
         let mut of_method = self.routes.iter().filter(|route| route.method == method);
         of_method.find_map(|route| Some((route, route.template.matches(path)?)))
     }
+}
+
+/// Whether what a request touches can be composed so of that path's parameters.
+pub fn check_resource(text: &str, path: &PathTemplate) -> Result<(), String> {
+    ResourceTemplate::parse(text, path).map(drop)
 }
 
 /// `{owner}/{repo}`: text with parameters of the action's path template in it.
@@ -122,7 +133,7 @@ impl ResourceTemplate {
 
 impl Route {
     fn parse(action: &Action) -> Result<Self, ManifestError> {
-        let Action { name, method, template, stream: _, resource } = action;
+        let Action { name, method, template, stream, resource } = action;
         let error = |problem: String| ManifestError { name: name.clone(), problem };
         if !is_method(method) {
             return Err(error(format!("{method:?} is not a method in upper case")));
@@ -134,6 +145,7 @@ impl Route {
             resource: resource.map_err(error)?,
             template,
             action: name.parse().map_err(|problem: tgp_request::name::NameError| error(problem.to_string()))?,
+            stream: *stream,
         })
     }
 }

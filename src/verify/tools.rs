@@ -4,10 +4,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::HeaderName;
+use serde::Deserialize as _;
 use tgp_request::name::Slug;
 use tgp_vault_client::wire::{Open, OpenItem};
 
 use super::manifest::Manifest;
+use crate::manifest::{self, About};
 use crate::proxy::guard::Reach;
 use crate::proxy::upstream::Upstream;
 use crate::refusal::Refusal;
@@ -22,6 +25,8 @@ pub struct ReadyTool {
     pub slug: Slug,
     pub tool: Arc<Tool>,
     pub manifest: Manifest,
+    /// Fields of the agent's that go upstream beside those that always do.
+    pub headers: Vec<HeaderName>,
     pub upstream: Upstream,
     pub reach: Reach,
 }
@@ -63,9 +68,12 @@ impl Tools {
         let text = opened.into_iter().next().unwrap_or_default();
         let text = std::str::from_utf8(&text).map_err(|error| Refusal::internal(&error))?;
         let upstream = Upstream::parse(text).map_err(|error| Refusal::internal(&error))?;
-        let manifest = Manifest::parse(&tool.actions).map_err(|error| Refusal::internal(&error))?;
+        let routes = Manifest::parse(&tool.actions).map_err(|error| Refusal::internal(&error))?;
+        let about = About::deserialize(&tool.manifest).map_err(|error| Refusal::internal(&error))?;
+        let headers: Result<_, _> = about.headers.iter().map(|name| manifest::header(name)).collect();
+        let headers = headers.map_err(|why| Refusal::internal(&why))?;
         let reach = if tool.allow_private { Reach::Private } else { Reach::Public };
-        Ok(ReadyTool { slug, tool, manifest, upstream, reach })
+        Ok(ReadyTool { slug, tool, manifest: routes, headers, upstream, reach })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<ReadyTool>>> {

@@ -13,6 +13,7 @@ mod wire;
 
 mod asking;
 mod assertions;
+mod catalogue;
 mod certificates;
 mod components;
 mod digests;
@@ -32,5 +33,6 @@ mod raw;
 mod results;
 mod table;
 mod tokens;
+mod uploads;
 mod verifiers;
 mod world;

@@ -22,11 +22,28 @@ pub const CASES: &[Case<Line>] = &[
     ("a member that nobody knows", ("POST", "/v1/grants", "{\"statement\":{statement},\"x\":1}"), 400, "request-malformed"),
     ("a statement with a member twice", ("POST", "/v1/agents", "{\"invitation\":{\"signature\":\"x\",\"signature\":\"y\",\"statement\":{}}}"), 400, "request-malformed"),
     ("a statement of great depth", ("POST", "/v1/grants", "{\"statement\":{deep}}"), 400, "request-malformed"),
+    ("a tool whose actions are not in a manifest", ("POST", "/v1/tools", "{\"slug\":\"a\",\"upstream\":\"https://x.example\",\"actions\":[]}"), 400, "request-malformed"),
+    ("a manifest without actions", ("PUT", "/v1/tools/mail/manifest", "{\"actions\":[]}"), 400, "request-malformed"),
+    ("a manifest with a flag that nobody knows", ("PUT", "/v1/tools/mail/manifest", "{\"actions\":[{\"name\":\"a\",\"method\":\"GET\",\"path\":\"/\",\"websocket\":true}]}"), 400, "request-malformed"),
+    ("a manifest of another kind", ("PUT", "/v1/tools/mail/manifest", "{\"kind\":\"ftp\",\"actions\":[{\"name\":\"a\",\"method\":\"GET\",\"path\":\"/\"}]}"), 400, "request-malformed"),
+    ("a manifest with an action as a sequence", ("PUT", "/v1/tools/mail/manifest", "{\"actions\":[[\"a\",\"GET\",\"/\"]]}"), 400, "request-malformed"),
+    ("a manifest with an action twice", ("PUT", "/v1/tools/mail/manifest", "{\"actions\":[{\"name\":\"a\",\"method\":\"GET\",\"path\":\"/\"},{\"name\":\"a\",\"method\":\"GET\",\"path\":\"/b\"}]}"), 400, "request-malformed"),
+    ("a manifest that lets the proof through", ("PUT", "/v1/tools/mail/manifest", "{\"headers\":[\"authorization\"],\"actions\":[{\"name\":\"a\",\"method\":\"GET\",\"path\":\"/\"}]}"), 400, "request-malformed"),
+    ("a manifest that lets another method through", ("PUT", "/v1/tools/mail/manifest", "{\"headers\":[\"x-http-method-override\"],\"actions\":[{\"name\":\"a\",\"method\":\"GET\",\"path\":\"/\"}]}"), 400, "request-malformed"),
+    ("a manifest of a tool that is not there", ("PUT", "/v1/tools/nothing/manifest", "{\"actions\":[{\"name\":\"a\",\"method\":\"GET\",\"path\":\"/\"}]}"), 404, "not-found"),
+    ("a manifest over one that has changed", ("PUT", "/v1/tools/mail/manifest?version=1", "{\"actions\":[{\"name\":\"a\",\"method\":\"GET\",\"path\":\"/\"}]}"), 409, "conflict"),
+    ("a manifest that may be tried", ("PUT", "/v1/tools/mail/manifest?dry_run=perhaps", "{\"actions\":[{\"name\":\"a\",\"method\":\"GET\",\"path\":\"/\"}]}"), 400, "request-malformed"),
+    ("an OpenAPI document that is none", ("POST", "/v1/openapi", "hello"), 400, "request-malformed"),
+    ("an OpenAPI document of version 2", ("POST", "/v1/openapi", "{\"swagger\":\"2.0\",\"paths\":{}}"), 400, "request-malformed"),
+    ("an OpenAPI document of great depth", ("POST", "/v1/openapi", "{\"openapi\":\"3.1.0\",\"x\":{deep}}"), 400, "request-malformed"),
+    ("an OpenAPI document with NUL", ("POST", "/v1/openapi", "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"\\u0000\"},\"paths\":{\"/\":{\"get\":{}}}}"), 400, "request-malformed"),
+    ("an OpenAPI document in YAML that multiplies", ("POST", "/v1/openapi", "{laughs}"), 400, "request-malformed"),
+    ("an OpenAPI document for a tool that is not there", ("POST", "/v1/openapi?tool=nothing", "{}"), 404, "not-found"),
     ("a member of great depth", ("POST", "/v1/tools", "{\"slug\":{deep}}"), 400, "request-malformed"),
     ("a huge number", ("POST", "/v1/agents", "{\"invitation\":1e999999}"), 400, "request-malformed"),
     ("a number of a thousand digits", ("POST", "/v1/tools", "{\"slug\":{digits}}"), 400, "request-malformed"),
     ("a string that is not UTF-8 escaped", ("POST", "/v1/tools", "{\"slug\":\"\\ud800\"}"), 400, "request-malformed"),
-    ("a tool with a member twice", ("POST", "/v1/tools", "{\"slug\":\"a\",\"slug\":\"b\",\"upstream\":\"https://x.example\",\"actions\":[]}"), 400, "request-malformed"),
+    ("a tool with a member twice", ("POST", "/v1/tools", "{\"slug\":\"a\",\"slug\":\"b\",\"upstream\":\"https://x.example\",\"manifest\":{\"actions\":[]}}"), 400, "request-malformed"),
     ("an invitation where a grant is ordered", ("POST", "/v1/grants", "{\"statement\":{statement}}"), 403, "statement-refused"),
     ("an invitation where a key is ordered", ("POST", "/v1/deks", "{\"statement\":{statement}}"), 403, "statement-refused"),
     ("an invitation where a certificate is ordered", ("POST", "/v1/server/certificates", "{\"statements\":[{statement}]}"), 403, "statement-refused"),
@@ -67,8 +84,17 @@ pub const CASES: &[Case<Line>] = &[
     ("a path with two slashes", ("GET", "//v1/agents", ""), 404, "not-found"),
     ("an agents' route", ("GET", "/oauth2/jwks", ""), 404, "not-found"),
     ("a tool's route", ("GET", "/t/mail/messages", ""), 404, "not-found"),
-    ("a body of more than 1 MiB", ("POST", "/v1/tools", "{long}"), 413, "body-too-large"),
+    ("a body of more than 1 MiB", ("POST", "/v1/grants", "{long}"), 413, "body-too-large"),
 ];
+
+/// Each line has the one before ten times.
+fn laughs() -> String {
+    let mut yaml = "openapi: 3.1.0\nl0: &l0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..12 {
+        yaml.push_str(&format!("l{n}: &l{n} [{}]\n", format!("*l{}, ", n - 1).repeat(10)));
+    }
+    yaml
+}
 
 fn attempt(world: &World, (method, path, body): Line) -> Answer {
     let statement = world.deployment.sql("postgres", "select invitation from agent where handle = 'travel-bot'");
@@ -77,6 +103,7 @@ fn attempt(world: &World, (method, path, body): Line) -> Answer {
         .replace("{altered}", &statement.replace("travel-bot", "eve-bot"))
         .replace("{deep}", &format!("{}{}", "[".repeat(5000), "]".repeat(5000)))
         .replace("{digits}", &"9".repeat(1000))
+        .replace("{laughs}", &laughs())
         .replace("{long}", &"x".repeat(1024 * 1024 + 1));
     let directory = world.deployment.path("d/operator");
     let certificate = Certificate { chain: directory.join("operator.crt"), key: directory.join("operator.key") };

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::table::Case;
 use crate::{
-    assertions, certificates, components, digests, ecdsa, enrolment, exchange, frames, heads, issuance, limits,
-    operators, parameters, paths, tokens, verifiers,
+    assertions, catalogue, certificates, components, digests, ecdsa, enrolment, exchange, frames, heads, issuance,
+    limits, operators, parameters, paths, tokens, uploads, verifiers,
 };
 
 /// What each table is about, its test and its cases.
@@ -24,6 +24,8 @@ fn families() -> Vec<(&'static str, &'static str, usize)> {
         ("client assertions", "assertions", cases(assertions::CASES)),
         ("token exchange", "exchange", cases(exchange::CASES) + cases(exchange::USES)),
         ("enrolment and renewal", "enrolment", enrolment::COUNT),
+        ("the catalogue", "catalogue", cases(catalogue::CASES)),
+        ("long bodies", "uploads", cases(uploads::CASES)),
         ("the operators' listener", "operators", cases(operators::CASES)),
         ("limits", "limits", cases(limits::CASES)),
         ("what tools ask: introspect, revoke, verify, forward-auth", "verifiers", cases(verifiers::CASES)),
@@ -50,6 +52,7 @@ fn codes() -> BTreeSet<&'static str> {
     }
     let tables = of(components::CASES).chain(of(parameters::CASES)).chain(of(ecdsa::CASES)).chain(of(digests::CASES));
     let tables = tables.chain(of(tokens::CASES)).chain(of(paths::CASES)).chain(of(heads::CASES));
+    let tables = tables.chain(of(catalogue::CASES)).chain(of(uploads::CASES));
     let tables = tables.chain(of(verifiers::CASES)).chain(of(certificates::CASES)).chain(of(issuance::CASES));
     let tables = tables.chain(of(limits::CASES));
     let tables = tables.chain(of(assertions::CASES)).chain(of(exchange::CASES)).chain(of(exchange::USES));

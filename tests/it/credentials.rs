@@ -224,6 +224,14 @@ fn moto_accepts_what_was_signed_with_its_users_key_and_nothing_else() {
     let who = call("who", "POST", "/", b"Action=GetCallerIdentity&Version=2011-06-15");
     assert!(who.status == 200 && text(&who).contains("user/tgp"), "{} {}", who.status, text(&who));
 
+    // What is too long to be read whole is signed by the digest that it must have when it has passed.
+    deployment.operator(&["tool", "update", "aws", "--stream", "put"]);
+    let long = vec![b'x'; 1024 * 1024 + 1];
+    let put = call("put", "PUT", "/a-bucket/long", &long);
+    assert_eq!(put.status, 200, "{}", text(&put));
+    let got = call("get", "GET", "/a-bucket/long", b"");
+    assert!(got.status == 200 && got.body == long, "{} {}", got.status, got.body.len());
+
     // With another key moto refuses what is signed: it does look.
     let other = deployment.agent("wrong-bot");
     grant(&deployment, "wrong-bot", "aws", "get", "wrong");

@@ -48,13 +48,13 @@ pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("an address").port()
 }
 
-fn httpbin() -> Server {
+pub fn httpbin() -> Server {
     let port = free_port();
     let bind = format!("127.0.0.1:{port}");
     Server::start(Command::new(python("gunicorn")).args(["--bind", &bind, "--threads", "8", "httpbin:app"]), port)
 }
 
-fn secret_file(deployment: &Deployment, text: &str) -> String {
+pub fn secret_file(deployment: &Deployment, text: &str) -> String {
     let path = deployment.path("secret");
     std::fs::write(&path, text).expect("written");
     path.display().to_string()

@@ -141,7 +141,7 @@ async fn a_decision_on_facts_that_changed_is_stale_and_leaves_no_row() {
                 change.set_agent_status(world.agent, Status::Frozen).await.unwrap();
                 change.set_agent_status(world.agent, Status::Active).await.unwrap();
             }
-            "action" => change.replace_actions("mail", &[action("send", "PUT", "/messages")]).await.unwrap(),
+            "action" => world.replace_actions(&mut change, &[action("send", "PUT", "/messages")]).await.unwrap(),
             "credential" => change.set_credential("mail", &credential(2)).await.unwrap(),
             "upstream" => {
                 let moved = tgp::store::Sealed { version: 2, bytes: b"elsewhere".to_vec() };

@@ -53,7 +53,7 @@ async fn a_change_is_heard_and_what_it_touches_is_loaded_anew() {
     assert_eq!((frozen.status, frozen.version), (Status::Frozen, agent.version + 1));
 
     let mut change = world.store.change(world.tenant).await.unwrap();
-    change.replace_actions("mail", &[action("send", "POST", "/v2/messages")]).await.unwrap();
+    world.replace_actions(&mut change, &[action("send", "POST", "/v2/messages")]).await.unwrap();
     change.set_credential("mail", &credential(2)).await.unwrap();
     change.revoke_grant(world.grant).await.unwrap();
     change.commit(&world.act()).await.unwrap();

@@ -271,6 +271,8 @@ async fn nobody_but_the_gateway_may_call_the_functions_that_cross_tenants() {
             ("current_tenant", "tgp_gateway"),
             ("maintain_partitions", "tgp_gateway"),
             ("revoked_tokens", "tgp_gateway"),
+            ("search_actions", "tgp_gateway"),
+            ("search_words", "tgp_gateway"),
             ("status_list", "tgp_gateway"),
             ("stopped_agents", "tgp_gateway"),
             ("tenant_of_agent", "tgp_gateway"),

@@ -12,8 +12,8 @@ use tgp::store::certificate::Certificate;
 use tgp::store::grant::NewGrant;
 use tgp::store::operator::Operator;
 use tgp::store::roster::Roster;
-use tgp::store::tool::{Action, Credential, NewTool};
-use tgp::store::{Sealed, Store, migrate::migrate, tenant};
+use tgp::store::tool::{Action, Credential, NewAction, NewTool};
+use tgp::store::{Change, Sealed, Store, StoreError, migrate::migrate, tenant};
 use tgp_policy::{AgentFact, Facts, GrantFact, Permit, Question, ToolFact};
 use uuid::Uuid;
 
@@ -210,6 +210,13 @@ impl World {
         }
     }
 
+    /// The world's tool with these actions from now on.
+    pub async fn replace_actions(&self, change: &mut Change, actions: &[Action]) -> Result<(), StoreError> {
+        let version = self.store.tool(self.tenant, &self.tool).await?.unwrap().version;
+        let actions: Vec<NewAction> = actions.iter().cloned().map(NewAction::from).collect();
+        change.replace_manifest(&self.tool, version, &json!({}), &actions).await
+    }
+
     pub async fn another_agent(&self, handle: &str) -> Uuid {
         let id = Uuid::new_v4();
         let mut change = self.store.change(self.tenant).await.unwrap();
@@ -339,7 +346,7 @@ pub fn new_tool(slug: &str) -> NewTool {
         upstream: Sealed { version: 1, bytes: b"sealed upstream".to_vec() },
         allow_private: false,
         manifest: json!({}),
-        actions: vec![action("send", "POST", "/messages"), action("read", "GET", "/messages/{id}")],
+        actions: vec![action("send", "POST", "/messages").into(), action("read", "GET", "/messages/{id}").into()],
     }
 }
 

@@ -15,10 +15,10 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::catalogue::{Tool, ToolList};
+use crate::catalogue::{Page, Tool};
 use crate::certificate::Leaf;
 use crate::dir::{AgentDir, AgentFile};
-use crate::request::{Request, sign};
+use crate::request::{Request, escape, sign};
 use crate::token::{self, Cache, Token, TokenReply, Wanted};
 use crate::transport::{ClientIdentity, Transport};
 use crate::trust::Trust;
@@ -181,18 +181,35 @@ impl Agent {
         self.transport().await?.send(method, &path, headers, body).await
     }
 
-    /// The tools that this agent holds grants for.
-    pub async fn tools(&self) -> Result<Vec<Tool>, ClientError> {
-        let transport = self.transport().await?;
-        let reply = transport.send(Method::GET, "/v1/tools", HeaderMap::new(), Bytes::new()).await?;
-        Ok(reply.json::<ToolList>().await?.tools)
+    /// A page of the catalogue: actions of all tools or of one that answer `question`, or all in order where it is empty;
+    /// `cursor` is the last page's `next`.
+    pub async fn search(&self, tool: Option<&Slug>, question: &str, cursor: Option<&str>) -> Result<Page, ClientError> {
+        let mut query = format!("?q={}", escape(question));
+        if let Some(cursor) = cursor {
+            query.push_str(&format!("&cursor={}", escape(cursor)));
+        }
+        match tool {
+            None => self.read(&format!("/v1/tools{query}")).await?.json().await,
+            Some(slug) => {
+                let mut tool: Tool = self.read(&format!("/v1/tools/{slug}{query}")).await?.json().await?;
+                let next = tool.next.take();
+                Ok(Page { tools: vec![tool], next })
+            }
+        }
     }
 
-    /// One of them.
+    /// One tool, with its first actions and their schemas.
     pub async fn tool(&self, slug: &Slug) -> Result<Tool, ClientError> {
-        let transport = self.transport().await?;
-        let path = format!("/v1/tools/{slug}");
-        transport.send(Method::GET, &path, HeaderMap::new(), Bytes::new()).await?.json().await
+        self.read(&format!("/v1/tools/{slug}")).await?.json().await
+    }
+
+    /// One tool with one of its actions alone, or with none if it has none of this name.
+    pub async fn tool_with(&self, slug: &Slug, action: &ActionName) -> Result<Tool, ClientError> {
+        self.read(&format!("/v1/tools/{slug}?action={action}")).await?.json().await
+    }
+
+    async fn read(&self, path: &str) -> Result<Reply, ClientError> {
+        self.transport().await?.send(Method::GET, path, HeaderMap::new(), Bytes::new()).await
     }
 
     /// The certificate's end, Unix seconds.

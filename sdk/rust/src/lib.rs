@@ -24,7 +24,7 @@ mod transport;
 mod trust;
 
 pub use agent::Agent;
-pub use catalogue::{Action, Tool};
+pub use catalogue::{Action, Page, Tool};
 pub use certificate::{Leaf, spki_sha256_of_pem};
 pub use dir::{AgentDir, AgentFile};
 pub use enrol::{Enrolled, Enrolment, ShowMasterKey, enrol};
@@ -33,7 +33,7 @@ pub use file::{check_private, create_private_dir, replace_private, write_private
 pub use keys::TlsKey;
 pub use origin::Origin;
 pub use reply::Reply;
-pub use request::Request;
+pub use request::{Request, escape};
 pub use token::{Token, Wanted};
 pub use transport::{ClientIdentity, Transport};
 pub use trust::{Pin, Trust};

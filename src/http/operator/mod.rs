@@ -5,6 +5,7 @@
 mod agents;
 mod deployment;
 mod grants;
+mod manifests;
 mod records;
 mod tools;
 mod verifiers;
@@ -25,14 +26,13 @@ use tgp_authority::{Operation, Operator, Role, Roster, Signed, Tenants};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::answer::{admissible, finish, json as answer_json, path_and_query, to_the_end};
+use super::answer::{admissible, finish, json as answer_json, path_and_query, query, to_the_end};
 use super::failures::{Caller, FailureLimit};
 use super::listen::{Answer, Connection};
 use super::metrics::Metrics;
 use super::problem;
 use super::tls::ServerCertificate;
 use crate::gateway::Gateway;
-use crate::issue::form;
 use crate::json::Object;
 use crate::proxy::call::read_body;
 use crate::refusal::{Code, Refusal};
@@ -42,6 +42,10 @@ use crate::verify::Denied;
 
 /// A roster of 256 operators and its statements fit.
 const BODY_LIMIT: usize = 1024 * 1024;
+
+/// Manifests of thousands of actions, and documents that they are made from.
+const MANIFEST_LIMIT: usize = 8 * 1024 * 1024;
+const DOCUMENT_LIMIT: usize = crate::openapi::LONGEST_DOCUMENT;
 
 /// What is read before anybody is authenticated: one certificate request and one statement.
 const UNAUTHENTICATED_BODY_LIMIT: usize = 64 * 1024;
@@ -137,7 +141,7 @@ impl OperatorRoutes {
             detail: Some(json!({ "act": format!("{} {path}", parts.method) })),
             ..Entry::new(request_id, Kind::Operator, home(&operator))
         };
-        let body = reads(BODY_LIMIT).await.map_err(|refusal| Denied::row(&entry, refusal))?;
+        let body = reads(body_limit(&parts.method, &path)).await.map_err(|refusal| Denied::row(&entry, refusal))?;
         let query = query(path_and_query(&parts)).map_err(|refusal| Denied::row(&entry, refusal))?;
         let act = Act { request_id, operator, roster, method: parts.method.clone(), query, body };
         let this = Arc::clone(self);
@@ -159,6 +163,9 @@ impl OperatorRoutes {
             ("POST", ["v1", "tools"]) => self.add_tool(act).await,
             ("GET", ["v1", "tools"]) => self.tools(act).await,
             ("GET", ["v1", "tools", slug]) => self.tool(act, slug).await,
+            ("GET", ["v1", "tools", slug, "manifest"]) => self.manifest(act, slug).await,
+            ("PUT", ["v1", "tools", slug, "manifest"]) => self.replace_manifest(act, slug).await,
+            ("POST", ["v1", "openapi"]) => self.import_openapi(act).await,
             ("PUT", ["v1", "tools", slug, "credential"]) => self.set_credential(act, slug).await,
             ("POST", ["v1", "tools", slug, "keys"]) => self.add_verifier_key(act, slug).await,
             ("GET", ["v1", "tools", slug, "keys"]) => self.verifier_keys(act, slug).await,
@@ -182,6 +189,15 @@ fn home(operator: &Operator) -> Uuid {
     match &operator.tenants {
         Tenants::Only(tenants) if !tenants.contains(&DEFAULT) => tenants.first().copied().unwrap_or(DEFAULT),
         _ => DEFAULT,
+    }
+}
+
+fn body_limit(method: &Method, path: &str) -> usize {
+    match (method.as_str(), path) {
+        ("POST", "/v1/openapi") => DOCUMENT_LIMIT,
+        ("POST", "/v1/tools") => MANIFEST_LIMIT,
+        ("PUT", path) if path.starts_with("/v1/tools/") && path.ends_with("/manifest") => MANIFEST_LIMIT,
+        _ => BODY_LIMIT,
     }
 }
 
@@ -291,21 +307,6 @@ fn created(value: &Value) -> Response<Body> {
 
 fn ok(value: &Value) -> Response<Body> {
     answer_json(StatusCode::OK, value)
-}
-
-fn query(path_and_query: &str) -> Result<Vec<(String, String)>, Refusal> {
-    let Some((_, query)) = path_and_query.split_once('?') else { return Ok(Vec::new()) };
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let pair = form::decode(name).zip(form::decode(value));
-            // A NUL is no text to the store.
-            pair.filter(|(name, value)| !name.contains('\0') && !value.contains('\0'))
-                .ok_or_else(|| malformed("the query is not form-encoded"))
-        })
-        .collect()
 }
 
 #[cfg(test)]

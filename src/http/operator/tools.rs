@@ -12,13 +12,14 @@ use tgp_vault_client::wire::{Open, OpenItem, Seal, SealItem, SetCredential, Stat
 use uuid::Uuid;
 
 use super::{Act, Answered, OperatorRoutes, created, malformed, ok, operation, other_statement};
+use crate::json::Object;
+use crate::manifest::{About, CheckedManifest, ToolManifest};
 use crate::proxy::guard::Reach;
 use crate::proxy::upstream::Upstream;
 use crate::refusal::{Code, Refusal};
 use crate::store::tenant::DEFAULT;
 use crate::store::tool::{Action, Credential, NewTool, Tool};
 use crate::store::{Entry, Sealed};
-use crate::verify::manifest::Manifest;
 use crate::verify::tools::sealed_upstream;
 
 #[derive(Deserialize)]
@@ -33,18 +34,7 @@ struct Added {
     resource: Option<String>,
     #[serde(default)]
     allow_private: bool,
-    actions: Vec<AddedAction>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AddedAction {
-    name: String,
-    method: String,
-    path: String,
-    /// What a request touches, of the path's parameters.
-    #[serde(default)]
-    resource: Option<String>,
+    manifest: Object<ToolManifest>,
 }
 
 #[derive(Deserialize)]
@@ -56,42 +46,25 @@ struct Handover {
     secret: SecretString,
 }
 
-/// The actions of a new tool, and that they make a manifest.
-fn manifest(actions: Vec<AddedAction>) -> Result<(Manifest, Vec<Action>), Refusal> {
-    if actions.is_empty() {
-        return Err(malformed("a tool has at least one action"));
-    }
-    let actions: Vec<Action> = actions
-        .into_iter()
-        .map(|AddedAction { name, method, path, resource }| Action {
-            name,
-            method,
-            template: path,
-            stream: false,
-            resource,
-        })
-        .collect();
-    let manifest = Manifest::parse(&actions).map_err(|error| malformed(&error.to_string()))?;
-    Ok((manifest, actions))
-}
-
 /// For `crate::fuzzing`: what `add_tool` reads before it looks anything up.
-pub(crate) fn tool_body(body: &[u8]) -> Option<(Manifest, Vec<Action>)> {
-    let Added { slug: _, tenant: _, upstream, resource: _, allow_private: _, actions } = super::parse(body).ok()?;
+pub(crate) fn tool_body(body: &[u8]) -> Option<CheckedManifest> {
+    let Added { slug: _, tenant: _, upstream, resource: _, allow_private: _, manifest: Object(manifest) } =
+        super::parse(body).ok()?;
     Upstream::parse(&upstream).ok()?;
-    manifest(actions).ok()
+    manifest.check().ok()
 }
 
 impl OperatorRoutes {
     pub(super) async fn add_tool(&self, act: &Act) -> Answered {
         let gateway = &self.gateway;
-        let Added { slug, tenant, upstream, resource, allow_private, actions } = act.body()?;
+        let Added { slug, tenant, upstream, resource, allow_private, manifest: Object(manifest) } = act.body()?;
         let tenant = tenant.unwrap_or(DEFAULT);
         act.needs(tenant, &[Role::Owner, Role::Granter])?;
         let address = Upstream::parse(&upstream).map_err(|error| malformed(&error.to_string()))?;
         let reach = if allow_private { Reach::Private } else { Reach::Public };
         gateway.upstreams.check(&address, reach).await.map_err(|error| malformed(&format!("upstream: {error}")))?;
-        let (_, actions) = manifest(actions)?;
+        let checked = manifest.check().map_err(|problem| malformed(&problem.to_string()))?;
+        let (manifest, actions) = checked.into_stored().map_err(|error| Refusal::internal(&error))?;
 
         let sealed = self.seal_one(tenant, "tool", "upstream", slug.as_str(), 1, upstream.as_bytes()).await?;
         let tool = NewTool {
@@ -99,7 +72,7 @@ impl OperatorRoutes {
             resource: resource_of(gateway.config.issuer.as_str(), &slug, resource)?,
             upstream: sealed,
             allow_private,
-            manifest: json!({}),
+            manifest,
             actions,
         };
         let mut change = gateway.people.change(tenant).await?;
@@ -113,7 +86,10 @@ impl OperatorRoutes {
         let tools = self.gateway.people.tools(act.tenant()?).await?;
         let mut shown = Vec::with_capacity(tools.len());
         for tool in &tools {
-            shown.push(self.shown_tool(tool).await?);
+            let mut one = self.shown_tool(tool).await?;
+            // A tool may have thousands.
+            one["actions"] = json!(tool.actions.len());
+            shown.push(one);
         }
         Ok(ok(&json!({ "tools": shown })))
     }
@@ -181,6 +157,7 @@ impl OperatorRoutes {
         let opened = self.gateway.vault.call(tenant, || Open { tenant, items: items.clone() }).await?;
         let mut opened = opened.into_iter();
         let upstream = opened.next().map(|text| String::from_utf8_lossy(&text).into_owned());
+        let about = About::deserialize(&tool.manifest).map_err(|error| Refusal::internal(&error))?;
         let credentials = tool.credentials.iter().zip(opened).map(|(credential, text)| {
             let order: Value = serde_json::from_slice(&text).unwrap_or_default();
             let params = &order["statement"]["params"];
@@ -203,6 +180,11 @@ impl OperatorRoutes {
             "version": tool.version,
             "created": tool.created,
             "credentials": credentials,
+            "kind": about.kind,
+            "title": about.title,
+            "description": about.description,
+            "public_hosts": about.public_hosts,
+            "headers": about.headers,
             "actions": tool.actions.iter().map(Action::to_json).collect::<Vec<_>>(),
         }))
     }
@@ -256,6 +238,6 @@ fn resource_of(issuer: &str, slug: &Slug, given: Option<String>) -> Result<Strin
     Ok(given)
 }
 
-fn unknown() -> Refusal {
+pub(super) fn unknown() -> Refusal {
     Refusal::new(Code::NotFound, "there is no such tool in this tenant")
 }

@@ -81,7 +81,8 @@ impl Fetch {
 
     async fn ask(&self, oauth2: &OAuth2) -> Result<Granted, Refusal> {
         let request = token_request(oauth2, self.credential.expose_client_secret())?;
-        let reply = self.upstreams.send(request, self.reach).await.map_err(|error| unreachable_endpoint(&error))?;
+        let reply = self.upstreams.send(request, self.reach, None).await;
+        let reply = reply.map_err(|error| unreachable_endpoint(&error))?;
         let (parts, body) = reply.into_parts();
         let body = Limited::new(body, REPLY_LIMIT).collect().await;
         let body = body.map_err(|_| broken("its answer broke off or is too long"))?.to_bytes();

@@ -5,16 +5,16 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{Method, Request};
-use http_body_util::Full;
 use tgp_authority::{ClientAuth, OAuth2, OAuth2Grant};
 use zeroize::Zeroizing;
 
 use crate::proxy::query::percent;
+use crate::proxy::upload::Content;
 use crate::proxy::upstream::Upstream;
 use crate::refusal::Refusal;
 
 /// `secret` is the client's; behind a line end stands the refresh token, where the grant is one.
-pub fn token_request(oauth2: &OAuth2, secret: &[u8]) -> Result<Request<Full<Bytes>>, Refusal> {
+pub fn token_request(oauth2: &OAuth2, secret: &[u8]) -> Result<Request<Content>, Refusal> {
     let OAuth2 { grant, token_endpoint, client_id, client_auth, scope } = oauth2;
     let (client_secret, refresh_token) = match grant {
         OAuth2Grant::RefreshToken => {
@@ -56,7 +56,7 @@ pub fn token_request(oauth2: &OAuth2, secret: &[u8]) -> Result<Request<Full<Byte
         _ => return Err(Refusal::internal(&"a client authentication that this gateway does not know")),
     }
     let endpoint = Upstream::parse(token_endpoint).map_err(|error| Refusal::internal(&error))?;
-    let mut request = Request::new(Full::new(Bytes::copy_from_slice(form.as_bytes())));
+    let mut request = Request::new(Content::from(Bytes::copy_from_slice(form.as_bytes())));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = endpoint.uri("", None).map_err(|error| Refusal::internal(&error))?;
     let fields = request.headers_mut();

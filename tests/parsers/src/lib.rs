@@ -18,6 +18,7 @@ mod json;
 mod jwk;
 mod manifest;
 mod name;
+mod openapi;
 mod record;
 mod request;
 mod roster;
@@ -50,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "roster", check: roster::check },
     Target { name: "invitation", check: invitation::check },
     Target { name: "manifest", check: manifest::check },
+    Target { name: "openapi", check: openapi::check },
     Target { name: "config", check: config::check },
     Target { name: "csr", check: csr::check },
     Target { name: "target", check: target::check },

@@ -2,6 +2,7 @@
 //! a path on each line.
 
 use tgp::fuzzing::{command_line_action, tool};
+use tgp::manifest::{Diff, ToolManifest};
 use tgp::store::tool::Action;
 use tgp::verify::manifest::Manifest;
 use tgp_request::target::{EscapedSlash, PathTemplate, canonical_with};
@@ -13,7 +14,15 @@ pub fn check(data: &[u8]) -> bool {
         from_the_command_line(body, &action);
         return true;
     }
-    let Some((manifest, actions)) = tool(body.as_bytes()) else { return false };
+    let Some(checked) = tool(body.as_bytes()) else { return false };
+    let written = checked.as_written().clone();
+    let (about, stored) = checked.into_stored().expect("what was read can be written");
+    let actions: Vec<Action> = stored.iter().map(|new| new.action.clone()).collect();
+    let manifest = Manifest::parse(&actions).expect("checked");
+    let again = ToolManifest::stored(&about, stored).expect("what was stored can be read");
+    assert_eq!(again, written);
+    assert!(Diff::between(&written, &again).is_empty());
+    assert!(again.check().is_ok(), "what is stored holds together");
     let mut reversed = actions.clone();
     reversed.reverse();
     let reversed = Manifest::parse(&reversed).expect("the order makes no difference to what is accepted");
@@ -60,7 +69,7 @@ fn judged(manifest: &Manifest, reversed: &Manifest, actions: &[Action], method: 
 fn from_the_command_line(text: &str, action: &Action) {
     let Action { name, method, template, stream, resource } = action;
     assert!(!stream && text.starts_with(&format!("{name}={method} ")) && text.contains(template.as_str()));
-    let on = resource.as_ref().map_or(String::new(), |resource| format!(" on {resource}"));
+    let on = resource.as_ref().map(|resource| format!(" on {resource}")).unwrap_or_default();
     let again = command_line_action(&format!("{name}={method} {template}{on}")).expect("our own spelling");
     assert_eq!(&again, action);
 }

@@ -221,11 +221,14 @@ fn tools(seeds: &mut Seeds) {
     let mail = json!({
         "slug": "mail", "upstream": "https://mail.example/v1", "allow_private": true,
         "tenant": "00000000-0000-4000-8000-000000000001",
-        "actions": [
-            action("read", "GET", "/messages/{id}"), action("drafts", "GET", "/messages/drafts"),
-            action("send", "POST", "/messages"), action("cancel", "POST", "/v1/{name}:cancel"),
-            action("file", "GET", "/files/{path%2F}"), action("odd", "PROPFIND", "/{a}/{b}.json"),
-        ],
+        "manifest": {
+            "title": "Mail", "public_hosts": ["mail.example"], "headers": ["x-version"],
+            "actions": [
+                action("read", "GET", "/messages/{id}"), action("drafts", "GET", "/messages/drafts"),
+                action("send", "POST", "/messages"), action("cancel", "POST", "/v1/{name}:cancel"),
+                action("file", "GET", "/files/{path%2F}"), action("odd", "PROPFIND", "/{a}/{b}.json"),
+            ],
+        },
     });
     let requests =
         "GET /messages/1\nGET /messages/drafts\nPOST /v1/x:cancel\nGET /files/a%2Fb\nPROPFIND /a/b.json\nPUT /";
@@ -234,6 +237,7 @@ fn tools(seeds: &mut Seeds) {
     seeds.bad("manifest", mail.to_string().replace("/messages/{id}", "/messages/{id"));
     seeds.bad("manifest", "read=get /x");
 
+    openapi(seeds);
     let minimal = "issuer = \"https://gw.tgp.example\"\ntrust_domain = \"tgp.example\"\n[vault]\nsocket = \"vault.sock\"\n\
                    [database]\nurl = \"postgres://tgp_gateway:hush@db/tgp\"\nadmission_url = \"postgres://tgp_admission@db/tgp\"\n";
     seeds.good("config", minimal);
@@ -261,6 +265,37 @@ fn tools(seeds: &mut Seeds) {
         seeds.good("target", target);
     }
     seeds.bad("target", "/a/../b\n/{a}/{b}.json\n/a/..");
+}
+
+fn openapi(seeds: &mut Seeds) {
+    let pet = json!({ "type": "object", "properties": { "name": { "type": "string" }, "next": { "$ref": "#/components/schemas/Pet" } } });
+    let document = json!({
+        "openapi": "3.0.3", "info": { "title": "Pets", "version": "1" },
+        "servers": [{ "url": "https://{at}.example/v1", "variables": { "at": { "default": "pets" } } }, { "url": "/v2" }],
+        "paths": {
+            "/pets": {
+                "parameters": [{ "$ref": "#/components/parameters/page" }],
+                "get": { "operationId": "listPets", "summary": "List", "parameters": [
+                    { "name": "X-Trace", "in": "header", "schema": { "type": "string" } }, { "name": "c", "in": "cookie" },
+                ] },
+                "post": { "operationId": "pets/add", "requestBody": { "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Pet" } } } } },
+            },
+            "/pets/{owner}/{pet}": { "get": { "operationId": "same" }, "delete": { "operationId": "same" }, "trace": {} },
+            "/{a}{b}": { "get": {} }, "/x": { "$ref": "#/paths/~1pets" },
+            "/else": { "put": { "servers": [{ "url": "https://other.example" }] } },
+        },
+        "components": { "parameters": { "page": { "name": "page", "in": "query", "required": true } }, "schemas": { "Pet": pet },
+            "securitySchemes": { "one": { "type": "http", "scheme": "bearer" }, "two": { "type": "apiKey", "in": "header", "name": "X" } } },
+        "webhooks": { "new": {} },
+    });
+    seeds.good("openapi", document.to_string());
+    seeds.good("openapi", document.to_string().replace("3.0.3", "3.1.0"));
+    let yaml = "openapi: 3.1.0\ninfo: &i {title: Pets, version: '1'}\nx-i: *i\npaths:\n  /pets/{id}:\n    get:\n      \
+                operationId: get pet\n      parameters:\n        - {name: id, in: path, required: true, schema: {type: string}}\n";
+    seeds.good("openapi", yaml);
+    seeds.bad("openapi", yaml.replace("3.1.0", "2.0"));
+    seeds.bad("openapi", "openapi: 3.1.0\npaths: {}");
+    seeds.bad("openapi", "{\"openapi\":\"3.1.0\",\"paths\":");
 }
 
 fn certificates(seeds: &mut Seeds) {

@@ -55,6 +55,15 @@ impl Content {
         !nothing && !malformed
     }
 
+    /// The one SHA-256 of the head, if the signature covers it.
+    pub fn signed_sha256(&self) -> Option<[u8; 32]> {
+        let digest = self.digest.as_ref().filter(|digest| self.covers_digest && !digest.malformed)?;
+        match digest.sha256.as_slice() {
+            [one] => one.as_slice().try_into().ok(),
+            _ => None,
+        }
+    }
+
     /// The digests that somebody else computed over the content, against those in the head.
     pub fn check_digests(&self, received: &str) -> Result<(), Refusal> {
         let Digests { sha256, sha512, malformed } = Digests::parse(received);
@@ -172,6 +181,11 @@ impl ContentCheck {
         let sha256 = digest.is_some_and(|it| !it.sha256.is_empty()).then(Sha256::new);
         let sha512 = digest.is_some_and(|it| !it.sha512.is_empty()).then(Sha512::new);
         Self { head, seen: false, sha256, sha512 }
+    }
+
+    /// Whose content it is.
+    pub fn head(&self) -> &VerifiedHead {
+        &self.head
     }
 
     /// The next part of the content. The first octet is refused when the head does not allow content.

@@ -172,7 +172,7 @@ impl UnverifiedRequest {
     }
 }
 
-/// A request whose head is genuine. Its content is not known yet.
+/// A request whose head is genuine. Its content is not known yet, or judged elsewhere.
 #[derive(Debug)]
 pub struct VerifiedHead {
     signed: Signed,
@@ -204,6 +204,11 @@ impl VerifiedHead {
         self.content().is_promised()
     }
 
+    /// What the content's SHA-256 must be, where a `Content-Digest` that was signed says so in one way.
+    pub fn signed_sha256(&self) -> Option<[u8; 32]> {
+        self.content().signed_sha256()
+    }
+
     /// Checks content that is too long to hold.
     pub fn content_check(self) -> ContentCheck {
         ContentCheck::new(self)
@@ -213,13 +218,48 @@ impl VerifiedHead {
 /// A genuine request, content and all. Only what was signed may be decided on.
 #[derive(Debug)]
 pub struct VerifiedRequest {
-    signed: Signed,
+    head: VerifiedHead,
 }
 
 impl VerifiedRequest {
-    signed_accessors!();
-
     pub(super) fn new(head: VerifiedHead) -> Self {
-        Self { signed: head.signed }
+        Self { head }
+    }
+
+    /// What was signed, apart from the content.
+    pub fn head(&self) -> &VerifiedHead {
+        &self.head
+    }
+
+    pub fn method(&self) -> &str {
+        self.head.method()
+    }
+
+    /// The target URI that was signed.
+    pub fn target_uri(&self) -> &str {
+        self.head.target_uri()
+    }
+
+    pub fn keyid(&self) -> &str {
+        self.head.keyid()
+    }
+
+    pub fn nonce(&self) -> &str {
+        self.head.nonce()
+    }
+
+    /// SHA-256 of the nonce's text: with the keyid, what replay memory is keyed on.
+    pub fn nonce_digest(&self) -> [u8; 32] {
+        self.head.nonce_digest()
+    }
+
+    /// Unix seconds.
+    pub fn created(&self) -> i64 {
+        self.head.created()
+    }
+
+    /// Unix seconds.
+    pub fn expires(&self) -> i64 {
+        self.head.expires()
     }
 }
