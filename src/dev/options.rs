@@ -25,8 +25,7 @@ impl Default for Ports {
 impl Ports {
     /// Four ports that were free a moment ago.
     pub fn free() -> Result<Self, DevError> {
-        let listen = || TcpListener::bind(("127.0.0.1", 0)).map_err(|e| DevError::start("a listener", e));
-        let listeners = [listen()?, listen()?, listen()?, listen()?];
+        let listeners = [listener()?, listener()?, listener()?, listener()?];
         let mut ports = [0; 4];
         for (port, listener) in ports.iter_mut().zip(&listeners) {
             *port = listener.local_addr().map_err(|e| DevError::start("a listener", e))?.port();
@@ -41,6 +40,21 @@ impl Ports {
         }
         Ok(())
     }
+}
+
+/// Below the ports that systems give to connections which go out (RFC 6335 §6: from 49152 on; Linux: from 32768 on), so that
+/// none of those takes it before it is listened at.
+fn listener() -> Result<TcpListener, DevError> {
+    let mut last = None;
+    for _ in 0..64 {
+        let random = uuid::Uuid::new_v4().as_u64_pair().0;
+        let port = 10_000 + u16::try_from(random % 22_000).unwrap_or(0);
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(DevError::start("a listener", last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into())))
 }
 
 /// What a stack is made of.
