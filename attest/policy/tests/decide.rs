@@ -119,7 +119,7 @@ fn faults() -> Vec<(&'static str, Change, Denial, &'static str)> {
             "grant-missing",
         ),
         ("facts of another parent", |_, f| f.principals[1].id = OTHER, Denial::AgentUnknown, "grant-missing"),
-        ("no fact of the parent", |_, f| f.principals.truncate(0), Denial::AgentUnknown, "grant-missing"),
+        ("no fact of the parent", |_, f| f.principals.truncate(1), Denial::AgentUnknown, "grant-missing"),
         (
             "the agent on its own behalf",
             |q, f| (q.principals[1], f.principals[1].id) = (AGENT, AGENT),
